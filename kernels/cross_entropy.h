@@ -1,0 +1,22 @@
+// Softmax cross-entropy of logits, in two passes, so that a vocabulary split over ranks can combine `lse` and
+// `target_logit` between them, and rows can be worked through in chunks whose logits are never all stored.
+#pragma once
+
+#include "kernels/stream.h"
+#include "kernels/tensor.h"
+
+namespace trireme {
+
+// A target of this value counts for nothing: no loss, no gradient.
+inline constexpr std::int32_t kIgnoredTarget = -1;
+
+// lse[N] = log sum_v exp(logits[n, v]);  target_logit[N] = logits[n, targets[n]].  The loss of row n is
+// lse - target_logit.  Where the target is ignored both are 0.  Rows of logits may lie apart.
+void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
+                           Stream stream);
+
+// dlogits = scale (softmax(logits) - onehot(target)), 0 in ignored rows; dlogits may be logits' memory.
+void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N, float scale,
+                            Stream stream);
+
+}  // namespace trireme

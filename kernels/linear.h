@@ -1,0 +1,33 @@
+// Fully connected layers: y = x W^T + b, with the activation that follows fused where there is one.
+// N rows, I inputs, O outputs; weights are stored [O, I].
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/stream.h"
+#include "kernels/tensor.h"
+
+namespace trireme {
+
+enum class Activation : std::uint8_t {
+  kGeluTanh,  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): Hendrycks & Gimpel 2016, the form GPT-2 uses
+};
+
+// y[N, O] = x[N, I] w[O, I]^T + bias[O].  `bias` may be empty.
+void linear_forward(Tensor y_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O, Stream stream);
+
+// dx = dy w (skipped when dx is empty); dw += dy^T x; dbias += the column sums of dy (skipped when empty).
+void linear_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI, Tensor w_OI,
+                     Stream stream);
+
+// preactivation = x w^T + bias, y = activation(preactivation).  Backward needs `preactivation`; it may be y's
+// memory where there is to be no backward pass.
+void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O,
+                               Activation activation, Stream stream);
+
+// As linear_backward, from dy, the gradient after the activation, which is overwritten by the gradient before
+// it.
+void linear_activation_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
+                                Tensor w_OI, Tensor preactivation_NO, Activation activation, Stream stream);
+
+}  // namespace trireme

@@ -1,0 +1,16 @@
+// Reductions of flat float32 tensors to one number.  Summed in double in an order that depends on the length
+// alone, so the result is the same for any number of threads.
+#pragma once
+
+#include "kernels/stream.h"
+#include "kernels/tensor.h"
+
+namespace trireme {
+
+// result[0] += sum of x.
+void accumulate_sum(Tensor result_1, Tensor x, Stream stream);
+
+// result[0] += sum of x^2.  A NaN or Inf in x makes the result not finite.
+void accumulate_sum_of_squares(Tensor result_1, Tensor x, Stream stream);
+
+}  // namespace trireme

@@ -1,0 +1,51 @@
+// Sums gradients over the data axis while backward still runs.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "parallel/communicator.h"
+#include "parallel/parameter_buffer.h"
+
+namespace trireme {
+
+// Cuts the flat gradient buffer into buckets of about `bucket_bytes`, whole parameters each, from its end.
+// When the last gradient of a bucket is ready its all-reduce starts, on the communicator's stream, in place:
+// nothing is copied.  Buckets start in the same order on every rank, whatever the order of the marks.
+//
+//     reducer.begin(is_last_microbatch);
+//     model.backward(..., reducer);        // layers call mark_ready(parameter)
+//     reducer.finish(stream);              // after the last microbatch: gradients are the sum over the axis
+class GradientReducer {
+ public:
+  // Both outlive the reducer.
+  GradientReducer(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes);
+
+  // Before each backward pass.  Only in the last microbatch of a step do marks count.
+  void begin(bool is_last_microbatch);
+  // This rank's gradient of the parameter is complete and won't be touched before finish().
+  void mark_ready(const Parameter& parameter, Stream stream);
+  // Waits for all buckets.  CHECKs that every parameter was marked.
+  void finish(Stream stream);
+
+  int num_buckets() const { return static_cast<int>(buckets_.size()); }
+
+ private:
+  struct Bucket {
+    Tensor gradients;
+    int num_parameters = 0;
+    int num_waiting = 0;
+  };
+
+  void start_full_buckets(Stream stream);
+
+  Communicator& communicator_;
+  std::vector<Bucket> buckets_;
+  std::vector<int> bucket_of_parameter_;
+  std::vector<bool> ready_;
+  std::size_t next_bucket_ = 0;
+  bool counting_ = false;
+  Communicator::Ticket last_ticket_ = 0;
+};
+
+}  // namespace trireme

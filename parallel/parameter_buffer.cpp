@@ -1,0 +1,66 @@
+#include "parallel/parameter_buffer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <glog/logging.h>
+
+#include "kernels/rng.h"
+
+namespace trireme {
+namespace {
+
+constexpr std::int64_t kAlignmentElements = 16;
+
+}  // namespace
+
+Parameter& ParameterBuffer::add(std::string name, Shape shape, Initializer initializer, bool weight_decay) {
+  CHECK(!values_) << "parameter " << name << " is added after allocate()";
+  CHECK(std::none_of(parameters_.begin(), parameters_.end(),
+                     [&](const Parameter& other) { return other.name == name; }))
+      << "two parameters are named " << name;
+  Parameter parameter{.name = std::move(name),
+                      .shape = shape,
+                      .initializer = initializer,
+                      .weight_decay = weight_decay,
+                      .index = static_cast<int>(parameters_.size()),
+                      .offset = num_elements_,
+                      .value = {},
+                      .gradient = {}};
+  num_parameters_ += shape.num_elements();
+  num_elements_ += (shape.num_elements() + kAlignmentElements - 1) / kAlignmentElements * kAlignmentElements;
+  return parameters_.emplace_back(std::move(parameter));
+}
+
+void ParameterBuffer::allocate(Device device) {
+  CHECK(!values_) << "allocate() is called twice";
+  const std::int64_t size = num_elements_ * size_bytes(DType::kFloat32);
+  value_memory_ = Buffer(size, device);
+  gradient_memory_ = Buffer(size, device);
+  value_memory_.zero();
+  gradient_memory_.zero();
+  values_ = value_memory_.tensor(DType::kFloat32, {num_elements_});
+  gradients_ = gradient_memory_.tensor(DType::kFloat32, {num_elements_});
+  for (Parameter& parameter : parameters_) {
+    const std::int64_t end = parameter.offset + parameter.shape.num_elements();
+    parameter.value = values_.slice(0, parameter.offset, end).view(parameter.shape);
+    parameter.gradient = gradients_.slice(0, parameter.offset, end).view(parameter.shape);
+  }
+}
+
+void ParameterBuffer::initialize(std::uint64_t seed) {
+  for (const Parameter& parameter : parameters_) {
+    float* value = parameter.value.data<float>();
+    const std::int64_t size = parameter.value.num_elements();
+    const auto [mean, stddev] = parameter.initializer;
+    if (stddev == 0.0F) {
+      std::fill_n(value, size, mean);
+      continue;
+    }
+    const std::uint64_t key = key_of(seed, parameter.name);
+    for (std::int64_t i = 0; i < size; ++i)
+      value[i] = mean + stddev * normal(key, static_cast<std::uint64_t>(i));
+  }
+}
+
+}  // namespace trireme

@@ -1,0 +1,62 @@
+// Parameters and their gradients in flat memory.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+
+#include "kernels/buffer.h"
+#include "kernels/tensor.h"
+
+namespace trireme {
+
+// How a parameter's first values are drawn.
+struct Initializer {
+  float mean = 0.0F;
+  float stddev = 0.0F;  // 0: every value is the mean
+
+  static Initializer constant(float value) { return {value, 0.0F}; }
+  static Initializer normal(float stddev) { return {0.0F, stddev}; }
+};
+
+struct Parameter {
+  std::string name;  // unique in the model: "blocks.3.attention.qkv.weight"
+  Shape shape;
+  Initializer initializer;
+  bool weight_decay = false;  // matrices decay, biases and norms don't
+  int index = 0;              // position in the buffer's order
+  std::int64_t offset = 0;    // first element in the flat buffers, a multiple of 16
+  Tensor value;               // set by allocate()
+  Tensor gradient;
+};
+
+// Layers add their parameters in the order of the forward pass; backward completes gradients in the opposite
+// order, so buckets are cut from the end.  A parameter used twice is added where backward touches it last.
+class ParameterBuffer {
+ public:
+  // The reference stays valid.  REQUIRES: before allocate(); a name not used before.
+  Parameter& add(std::string name, Shape shape, Initializer initializer, bool weight_decay);
+
+  // Makes the flat buffers; gradients are zero, values unset.
+  void allocate(Device device = {});
+  // Draws every value by (seed, name, index within the parameter), so any layout of ranks draws the same.
+  void initialize(std::uint64_t seed);
+
+  const std::deque<Parameter>& parameters() const { return parameters_; }
+  // The whole flat buffers, alignment gaps (always zero) included; one dimension.
+  Tensor values() const { return values_; }
+  Tensor gradients() const { return gradients_; }
+  std::int64_t num_elements() const { return num_elements_; }      // with gaps
+  std::int64_t num_parameters() const { return num_parameters_; }  // without
+
+ private:
+  std::deque<Parameter> parameters_;
+  std::int64_t num_elements_ = 0;
+  std::int64_t num_parameters_ = 0;
+  Buffer value_memory_;
+  Buffer gradient_memory_;
+  Tensor values_;
+  Tensor gradients_;
+};
+
+}  // namespace trireme

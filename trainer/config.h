@@ -1,0 +1,89 @@
+// What a run is told: the keys of its TOML file.
+//
+// Every key, its type, default and a sentence about it stand in config.cpp, once; configs/reference.toml is
+// printed from there.  Key names are the paths of these members: `optim.learning_rate`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace trireme {
+
+struct RunConfig {
+  std::string directory;     // everything that the run writes; required
+  std::int64_t seed = 0;     // initial values, order of the data, dropout
+  std::int64_t threads = 0;  // CPU threads per rank; 0: the node's cores divided among its ranks
+};
+
+struct DataConfig {
+  std::string path;           // folder that `trireme prepare` wrote; required
+  std::int64_t prefetch = 4;  // microbatches read ahead
+};
+
+struct ModelConfig {
+  std::int64_t layers = 12;
+  std::int64_t width = 768;
+  std::int64_t heads = 12;
+  std::int64_t feed_forward = 0;  // 0: four times the width
+  std::int64_t context = 1024;    // tokens per sequence, and learned positions
+  double dropout = 0.0;
+  double init_stddev = 0.02;
+};
+
+struct OptimConfig {
+  double learning_rate = 6e-4;
+  double min_learning_rate = 0.0;   // where cosine and linear end
+  std::string schedule = "cosine";  // cosine | linear | constant | inverse_sqrt
+  std::int64_t warmup_steps = 0;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double epsilon = 1e-8;
+  double weight_decay = 0.1;
+  double grad_clip = 1.0;  // largest global norm of the gradient; 0: no clipping
+};
+
+struct TrainConfig {
+  std::int64_t steps = 1000;
+  std::int64_t batch_sequences = 0;  // global batch; exactly one of the two is set
+  std::int64_t batch_tokens = 0;
+  std::int64_t microbatch_sequences = 4;  // sequences a rank computes at once
+  std::string on_nonfinite = "stop";      // stop | skip
+  std::int64_t log_every = 10;
+  std::int64_t eval_every = 100;     // 0: only at the end
+  std::int64_t eval_sequences = 64;  // of the validation split
+};
+
+struct CheckpointConfig {
+  std::int64_t every = 100;  // steps; 0: only at the end and on a signal
+  std::int64_t keep_last = 2;
+  std::int64_t keep_every = 0;  // also keep those at multiples of this many steps; 0: none
+  bool resume = true;           // go on from the newest valid one in the run's directory
+};
+
+struct ParallelConfig {
+  std::int64_t data = 0;     // 0: all ranks
+  double bucket_mib = 25.0;  // gradients summed at a time
+};
+
+struct Config {
+  RunConfig run;
+  DataConfig data;
+  ModelConfig model;
+  OptimConfig optim;
+  TrainConfig train;
+  CheckpointConfig checkpoint;
+  ParallelConfig parallel;
+};
+
+// Reads a file, then applies `key=value` overrides in order, then checks every value.  Throws UserError
+// naming the file and line (or the override), the key and, for an unknown one, the nearest that exists.
+Config load_config(const std::string& path, const std::vector<std::string>& overrides);
+
+// The config as TOML that load_config reads back to the same values.
+std::string to_toml(const Config& config);
+
+// configs/reference.toml: every key with its default and what it does.
+std::string reference_toml();
+
+}  // namespace trireme
