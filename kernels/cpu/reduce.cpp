@@ -1,0 +1,45 @@
+#include "kernels/reduce.h"
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/scratch.h"
+
+TRIREME_BEGIN_ISA
+
+// The sum of term(x[i]): of each range in 16 interleaved sums, on every level, then over the ranges in order.
+template <typename Term>
+double sum(Tensor x, Term term) {
+  constexpr std::int64_t kRange = 1 << 15;
+  constexpr std::int64_t kSums = 16;
+  const float* const p = x.data<float>();
+  const std::int64_t count = x.num_elements();
+  const std::int64_t num_ranges = (count + kRange - 1) / kRange;
+  double* const partial = reinterpret_cast<double*>(scratch_of_op(2 * num_ranges));
+  parallel_for(count, kRange, [=](std::int64_t begin, std::int64_t end) {
+    double sums[kSums] = {};
+    std::int64_t i = begin;
+    for (; i + kSums <= end; i += kSums) {
+#pragma omp simd
+      for (std::int64_t j = 0; j < kSums; ++j) sums[j] += term(static_cast<double>(p[i + j]));
+    }
+    for (std::int64_t j = 0; i + j < end; ++j) sums[j] += term(static_cast<double>(p[i + j]));
+    double total = 0.0;
+    for (std::int64_t j = 0; j < kSums; ++j) total += sums[j];
+    partial[begin / kRange] = total;
+  });
+  double total = 0.0;
+  for (std::int64_t i = 0; i < num_ranges; ++i) total += partial[i];
+  return total;
+}
+
+void accumulate_sum(Tensor result_1, Tensor x, Stream) {
+  float* const result = result_1.data<float>();
+  *result = static_cast<float>(*result + sum(x, [](double value) { return value; }));
+}
+
+void accumulate_sum_of_squares(Tensor result_1, Tensor x, Stream) {
+  float* const result = result_1.data<float>();
+  *result = static_cast<float>(*result + sum(x, [](double value) { return value * value; }));
+}
+
+TRIREME_END_ISA
