@@ -7,8 +7,12 @@
 
 namespace trireme {
 
-// Joins the job that a launcher started (mpirun, srun), or stands alone where there is none: without a
-// launcher MPI is not even initialised.  One object, made at the start of main and destroyed at its end.
+// Joins the job that a launcher started (mpirun, srun --mpi=pmix), or stands alone where there is none:
+// without a launcher MPI is not even initialised.  One object, made at the start of main and destroyed at its
+// end.
+//
+// Construction and destruction are collective.  When an exception destroys it, the other ranks are not waited
+// for: the launcher sees a rank end without farewell and ends the job.
 class Process {
  public:
   Process(int* argc, char*** argv);
