@@ -1,6 +1,7 @@
 // When a rank dies the job ends, non-zero and soon, however it died: no rank waits for it forever.
 #include <chrono>
 #include <cstdlib>
+#include <ostream>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -12,6 +13,10 @@ struct Death {
   const char* how;
   int exit_code;  // of mpirun
 };
+
+void PrintTo(const Death& death, std::ostream* out) {
+  *out << death.how;
+}
 
 class RankDeathTest : public testing::TestWithParam<Death> {};
 
