@@ -1,4 +1,4 @@
-// Elementwise ops on contiguous float32 tensors.
+// Elementwise ops.
 #pragma once
 
 #include "kernels/stream.h"
@@ -6,7 +6,10 @@
 
 namespace trireme {
 
-// x = value.
+// x = value.  Contiguous float32.
 void fill(Tensor x, float value, Stream stream);
+
+// y = x, of equal shape and dtype; rows of either may lie apart.
+void copy(Tensor y, Tensor x, Stream stream);
 
 }  // namespace trireme

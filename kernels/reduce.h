@@ -7,9 +7,6 @@
 
 namespace trireme {
 
-// result[0] += sum of x.
-void accumulate_sum(Tensor result_1, Tensor x, Stream stream);
-
 // result[0] += sum of x^2.  A NaN or Inf in x makes the result not finite.
 void accumulate_sum_of_squares(Tensor result_1, Tensor x, Stream stream);
 

@@ -22,6 +22,15 @@ Shape Shape::insert(int dim, std::int64_t size) const {
   return result;
 }
 
+Shape Shape::erase(int dim) const {
+  CHECK(0 <= dim && dim < num_dims_);
+  Shape result = *this;
+  --result.num_dims_;
+  for (int i = dim; i < result.num_dims_; ++i) result[i] = (*this)[i + 1];
+  result[result.num_dims_] = 0;
+  return result;
+}
+
 std::int64_t Shape::num_elements() const {
   std::int64_t product = 1;
   for (int i = 0; i < num_dims_; ++i) product *= (*this)[i];
@@ -76,6 +85,15 @@ Tensor Tensor::split(int dim, std::int64_t outer) const {
   result.shape_ = shape_.insert(dim, outer);
   result.shape_[dim + 1] = inner;
   result.strides_ = strides_.insert(dim, inner * strides_[dim]);
+  return result;
+}
+
+Tensor Tensor::squeeze(int dim) const {
+  CHECK(0 <= dim && dim + 1 < num_dims() && shape_[dim] == 1)
+      << "dimension " << dim << " of " << shape_.to_string();
+  Tensor result = *this;
+  result.shape_ = shape_.erase(dim);
+  result.strides_ = strides_.erase(dim);
   return result;
 }
 

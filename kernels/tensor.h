@@ -20,6 +20,8 @@ class Shape {
   Shape(std::initializer_list<std::int64_t> dims);
   // This shape with a dimension of size `size` put in front of dimension `dim`.
   Shape insert(int dim, std::int64_t size) const;
+  // This shape without dimension `dim`.
+  Shape erase(int dim) const;
 
   int num_dims() const { return num_dims_; }
   std::int64_t operator[](int dim) const { return dims_[static_cast<std::size_t>(dim)]; }
@@ -69,6 +71,8 @@ class Tensor {
   Tensor slice(int dim, std::int64_t begin, std::int64_t end) const;
   // The same elements with dimension `dim` split into `outer` times `dim / outer`.
   Tensor split(int dim, std::int64_t outer) const;
+  // The same elements without dimension `dim`.  REQUIRES: its size is 1, and it isn't the last.
+  Tensor squeeze(int dim) const;
   // Rows of `row_stride` elements of which the last dimension is the beginning.  REQUIRES: two dimensions.
   Tensor with_row_stride(std::int64_t row_stride) const;
 

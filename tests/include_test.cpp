@@ -1,0 +1,92 @@
+// Every #include of ours, against the directions that the folders may look in; and the cages of third-party headers.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kRoot = TRIREME_SOURCE_DIR;
+
+// Folder -> folders whose headers it may include.
+const std::map<std::string, std::set<std::string>> kMayInclude = {
+    {"kernels", {"kernels"}},
+    {"parallel", {"parallel", "kernels"}},
+    {"data", {"data"}},
+    {"trainer", {"trainer", "parallel", "kernels", "data"}},
+    {"launch", {"launch", "trainer", "parallel", "kernels", "data"}},
+};
+
+// Third-party header (a pattern) -> the only places (prefixes of paths) that may include it.
+const std::vector<std::pair<std::string, std::vector<std::string>>> kCages = {
+    {"mpi\\.h", {"parallel/mpi_communicator", "parallel/process"}},
+    {"hdf5\\.h", {"data/hdf5_file"}},
+    {".*dnnl.*", {"kernels/cpu/"}},
+    {"omp\\.h", {"kernels/"}},
+    {"toml\\+\\+.*", {"trainer/config"}},
+    {"CLI/.*", {"launch/"}},
+    {"nccl\\.h|cuda.*|cublas.*|cudnn.*", {"kernels/cuda/", "parallel/nccl_communicator"}},
+};
+
+struct Include {
+  std::string file;  // relative to the root
+  int line;
+  std::string header;
+  bool quoted;
+};
+
+std::vector<Include> all_includes() {
+  static const std::regex kPattern(R"(^\s*#\s*include\s*([<"])([^>"]+)[>"])");
+  std::vector<Include> includes;
+  for (const auto& [folder, unused] : kMayInclude) {
+    for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
+      const std::string extension = entry.path().extension();
+      if (extension != ".h" && extension != ".cpp" && extension != ".cu" && extension != ".cuh") continue;
+      std::ifstream file(entry.path());
+      std::string text;
+      for (int line = 1; std::getline(file, text); ++line) {
+        std::smatch match;
+        if (std::regex_search(text, match, kPattern)) {
+          includes.push_back({fs::relative(entry.path(), kRoot), line, match[2], match[1] == "\""});
+        }
+      }
+    }
+  }
+  return includes;
+}
+
+TEST(Includes, LookInOneDirection) {
+  const auto includes = all_includes();
+  ASSERT_GT(includes.size(), 100U) << "the sources were not found";
+  for (const Include& include : includes) {
+    if (!include.quoted) continue;
+    const std::string from = include.file.substr(0, include.file.find('/'));
+    const std::string to = include.header.substr(0, include.header.find('/'));
+    EXPECT_TRUE(kMayInclude.at(from).contains(to))
+        << include.file << ":" << include.line << ": " << from << " may not include " << include.header;
+    EXPECT_TRUE(fs::exists(kRoot / include.header))
+        << include.file << ":" << include.line << ": includes are written from the root: " << include.header;
+  }
+}
+
+TEST(Includes, ThirdPartyHeadersStayInTheirCages) {
+  for (const Include& include : all_includes()) {
+    if (include.quoted) continue;
+    for (const auto& [pattern, places] : kCages) {
+      if (!std::regex_match(include.header, std::regex(pattern))) continue;
+      const bool inside = std::any_of(places.begin(), places.end(),
+                                      [&](const std::string& place) { return include.file.starts_with(place); });
+      EXPECT_TRUE(inside) << include.file << ":" << include.line << ": " << include.header << " has its own place";
+    }
+  }
+}
+
+}  // namespace

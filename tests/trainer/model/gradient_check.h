@@ -1,0 +1,69 @@
+// Gradients against finite differences.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/rng.h"
+#include "kernels/tensor.h"
+#include "parallel/parameter_buffer.h"
+
+namespace trireme {
+
+// Values of a random tensor, the same at each call.
+inline void fill_normal(Tensor x, const std::string& name, float stddev = 1.0F) {
+  const std::uint64_t key = key_of(7, name);
+  float* values = x.data<float>();
+  for (std::int64_t i = 0; i < x.num_elements(); ++i) {
+    values[i] = stddev * normal(key, static_cast<std::uint64_t>(i));
+  }
+}
+
+// Compares <gradient, d> with (loss(x + h d) - loss(x - h d)) / 2h for several random directions d of unit norm.
+// `loss` reads x and runs in float, so it should be a sum of moderate terms.
+inline void expect_gradient(Tensor x, Tensor gradient, const std::function<double()>& loss, const std::string& name,
+                            double tolerance = 1e-2) {
+  constexpr double kStep = 1e-2;
+  const std::int64_t size = x.num_elements();
+  float* values = x.data<float>();
+  const float* slopes = gradient.data<float>();
+  const std::vector<float> original(values, values + size);
+  double slope_norm = 0.0;
+  for (std::int64_t i = 0; i < size; ++i) slope_norm += static_cast<double>(slopes[i]) * slopes[i];
+  slope_norm = std::sqrt(slope_norm);
+  ASSERT_GT(slope_norm, 0.0) << name << ": the gradient is zero, so nothing is checked";
+
+  for (int trial = 0; trial < 3; ++trial) {
+    // The gradient's own direction, with noise: a random one alone would be nearly orthogonal to it.
+    std::vector<double> direction(static_cast<std::size_t>(size));
+    double norm = 0.0;
+    for (std::int64_t i = 0; i < size; ++i) {
+      const double noise = normal(key_of(static_cast<std::uint64_t>(trial), name), static_cast<std::uint64_t>(i));
+      auto& d = direction[static_cast<std::size_t>(i)];
+      d = slopes[i] / slope_norm + noise / std::sqrt(static_cast<double>(size));
+      norm += d * d;
+    }
+    norm = std::sqrt(norm);
+    double expected = 0.0;
+    for (std::int64_t i = 0; i < size; ++i) {
+      direction[static_cast<std::size_t>(i)] /= norm;
+      expected += direction[static_cast<std::size_t>(i)] * slopes[i];
+    }
+    const auto loss_at = [&](double h) {
+      for (std::int64_t i = 0; i < size; ++i) {
+        const auto n = static_cast<std::size_t>(i);
+        values[i] = static_cast<float>(original[n] + h * direction[n]);
+      }
+      return loss();
+    };
+    const double measured = (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep);
+    std::copy(original.begin(), original.end(), values);
+    EXPECT_NEAR(measured, expected, tolerance * slope_norm) << name << ", trial " << trial;
+  }
+}
+
+}  // namespace trireme

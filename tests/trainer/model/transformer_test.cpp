@@ -1,0 +1,166 @@
+// The whole model: gradients, microbatches, masks, the key/value cache.
+
+#include "trainer/model/transformer.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "kernels/elementwise.h"
+#include "parallel/self_communicator.h"
+#include "tests/trainer/model/gradient_check.h"
+
+namespace trireme {
+namespace {
+
+constexpr std::int64_t kContext = 12;
+constexpr std::int64_t kVocabulary = 23;
+
+TransformerOptions small_options() {
+  return {.layers = 3, .width = 16, .heads = 2, .feed_forward = 40, .context = kContext,
+          .vocabulary = kVocabulary, .init_stddev = 0.2F};
+}
+
+class TransformerTest : public ::testing::Test {
+ protected:
+  explicit TransformerTest(std::int64_t batch = 4) : model_(small_options()), inputs_(48), targets_(48) {
+    model_.parameters().initialize(5);
+    model_.allocate({.batch = batch, .sequence = kContext, .training = true});
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      inputs_[i] = static_cast<std::int32_t>(i * i * 7 % kVocabulary);
+      targets_[i] = static_cast<std::int32_t>((i * 5 + 3) % kVocabulary);
+    }
+  }
+
+  Tensor tokens(std::vector<std::int32_t>& of, std::int64_t first, std::int64_t batch) {
+    return {of.data() + first * kContext, DType::kInt32, {batch, kContext}};
+  }
+  Pass pass(std::int64_t first, std::int64_t batch, float dropout) {
+    return {.batch = batch,
+            .sequence = kContext,
+            .dropout = {.probability = dropout, .seed = 9, .step = 2, .first_sequence = first}};
+  }
+  double loss(float dropout) {
+    float sum = 0.0F;
+    model_.forward_loss({&sum, DType::kFloat32, {1}}, tokens(inputs_, 0, 4), tokens(targets_, 0, 4),
+                        pass(0, 4, dropout));
+    return sum;
+  }
+  // Gradients of the four sequences, computed `batch` at a time.
+  double accumulate(std::int64_t batch, float dropout) {
+    fill(model_.parameters().gradients(), 0.0F, Stream());
+    float sum = 0.0F;
+    for (std::int64_t first = 0; first < 4; first += batch) {
+      reducer_.begin(first + batch >= 4);
+      model_.forward_backward({&sum, DType::kFloat32, {1}}, tokens(inputs_, first, std::min(batch, 4 - first)),
+                              tokens(targets_, first, std::min(batch, 4 - first)), 1.0F, reducer_,
+                              pass(first, std::min(batch, 4 - first), dropout));
+    }
+    reducer_.finish(Stream());
+    return sum;
+  }
+  std::vector<float> gradients() {
+    const Tensor all = model_.parameters().gradients();
+    return {all.data<float>(), all.data<float>() + all.num_elements()};
+  }
+
+  Transformer model_;
+  SelfCommunicator communicator_;
+  GradientReducer reducer_{model_.parameters(), communicator_, 4096};
+  std::vector<std::int32_t> inputs_;
+  std::vector<std::int32_t> targets_;
+};
+
+TEST_F(TransformerTest, GradientsOfEveryParameter) {
+  for (const float dropout : {0.0F, 0.2F}) {
+    EXPECT_FLOAT_EQ(static_cast<float>(accumulate(4, dropout)), static_cast<float>(loss(dropout)));
+    for (const Parameter& parameter : model_.parameters().parameters()) {
+      expect_gradient(parameter.value, parameter.gradient, [&] { return loss(dropout); }, parameter.name, 2e-2);
+    }
+  }
+}
+
+// The global batch is what counts, however it is cut: masks included.
+TEST_F(TransformerTest, MicrobatchesAddUp) {
+  for (const float dropout : {0.0F, 0.3F}) {
+    const double whole_loss = accumulate(4, dropout);
+    const std::vector<float> whole = gradients();
+    for (const std::int64_t batch : {1, 2, 3}) {
+      EXPECT_NEAR(accumulate(batch, dropout), whole_loss, 1e-5 * whole_loss);
+      const std::vector<float> parts = gradients();
+      for (std::size_t i = 0; i < whole.size(); ++i) {
+        ASSERT_NEAR(parts[i], whole[i], 1e-4 * (1.0F + std::abs(whole[i]))) << "element " << i << ", batch " << batch;
+      }
+    }
+  }
+}
+
+TEST_F(TransformerTest, DropoutChangesWithStepAndSequence) {
+  const double base = loss(0.3F);
+  EXPECT_EQ(loss(0.3F), base);
+  EXPECT_NE(loss(0.0F), base);
+  Pass other = pass(0, 4, 0.3F);
+  other.dropout.step = 3;
+  float sum = 0.0F;
+  model_.forward_loss({&sum, DType::kFloat32, {1}}, tokens(inputs_, 0, 4), tokens(targets_, 0, 4), other);
+  EXPECT_NE(sum, base);
+}
+
+// Tokens given one by one, in pieces, or all at once lead to the same logits.
+TEST_F(TransformerTest, CacheEqualsRecomputation) {
+  Transformer model(small_options());
+  model.parameters().initialize(5);
+  model.allocate({.batch = 1, .sequence = kContext});
+  const auto logits_after = [&](const std::vector<std::int64_t>& pieces) {
+    KeyValueCacheMemory memory(model.options(), 1);
+    std::vector<float> logits;
+    std::int64_t begin = 0;
+    for (const std::int64_t length : pieces) {
+      Pass piece{.batch = 1, .sequence = length, .cache = &memory.cache()};
+      const Tensor result = model.next_token_logits({inputs_.data() + begin, DType::kInt32, {1, length}}, piece);
+      logits.assign(result.data<float>(), result.data<float>() + kVocabulary);
+      begin += length;
+    }
+    return logits;
+  };
+  const std::vector<float> whole = logits_after({12});
+  for (const auto& pieces : std::vector<std::vector<std::int64_t>>{{11, 1}, {5, 7}, std::vector<std::int64_t>(12, 1)}) {
+    const std::vector<float> other = logits_after(pieces);
+    for (std::size_t v = 0; v < whole.size(); ++v) EXPECT_NEAR(other[v], whole[v], 1e-5);
+  }
+  // And the cached path is the trained one: its loss on the last position is the model's.
+  double sum = 0.0;
+  for (const float logit : whole) sum += std::exp(static_cast<double>(logit));
+  const double cached_loss = std::log(sum) - whole[static_cast<std::size_t>(targets_[kContext - 1])];
+  std::vector<std::int32_t> only_last(kContext, -1);
+  only_last.back() = targets_[kContext - 1];
+  float direct = 0.0F;
+  model.forward_loss({&direct, DType::kFloat32, {1}}, {inputs_.data(), DType::kInt32, {1, kContext}},
+                     {only_last.data(), DType::kInt32, {1, kContext}}, {.batch = 1, .sequence = kContext});
+  EXPECT_NEAR(direct, cached_loss, 1e-5);
+}
+
+TEST_F(TransformerTest, CountsItsWork) {
+  const Transformer gpt2({.layers = 12, .width = 768, .heads = 12, .feed_forward = 3072, .context = 1024,
+                          .vocabulary = 50257, .init_stddev = 0.02F});
+  EXPECT_EQ(const_cast<Transformer&>(gpt2).parameters().num_parameters(), 124439808);
+  EXPECT_NEAR(gpt2.flops_per_token(1024), 6.0 * (123653376.0 + 12.0 * 768 * 1024), 1.0);
+}
+
+TEST(TransformerOptionsTest, SurvivesJson) {
+  const TransformerOptions options = small_options();
+  const TransformerOptions read = TransformerOptions::from_json(options.to_json(), "test");
+  EXPECT_EQ(read.to_json(), options.to_json());
+  EXPECT_EQ(read.feed_forward, options.feed_forward);
+  try {
+    TransformerOptions::from_json(R"({"layers": 2})", "somewhere");
+    FAIL() << "an incomplete description was accepted";
+  } catch (const std::exception& error) {
+    EXPECT_NE(std::string(error.what()).find("somewhere: the model's description lacks the number \"width\""),
+              std::string::npos)
+        << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace trireme

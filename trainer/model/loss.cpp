@@ -1,0 +1,76 @@
+#include "trainer/model/loss.h"
+
+#include <algorithm>
+
+#include "kernels/cross_entropy.h"
+#include "kernels/matmul.h"
+
+namespace trireme {
+namespace {
+
+// A chunk's logits: large enough for matmul to run at full speed, small beside the model.
+constexpr std::int64_t kChunkBytes = std::int64_t{128} << 20;
+constexpr std::int64_t kCacheLineElements = 16;
+
+constexpr std::int64_t round_up(std::int64_t x, std::int64_t multiple) {
+  return (x + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+LanguageModelLoss::LanguageModelLoss(const Parameter& table) : table_(table), vocabulary_(table.shape[0]) {}
+
+void LanguageModelLoss::allocate(Arena& arena, const PassLimits& limits) {
+  const std::int64_t row_elements = round_up(vocabulary_, kCacheLineElements);
+  const std::int64_t most_rows =
+      std::max<std::int64_t>(1, kChunkBytes / (row_elements * size_bytes(DType::kFloat32)));
+  const std::int64_t num_chunks = (limits.rows() + most_rows - 1) / most_rows;
+  chunk_rows_ = (limits.rows() + num_chunks - 1) / num_chunks;
+  logits_NV_ = arena.allocate(DType::kFloat32, {chunk_rows_, row_elements});
+  lse_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
+  target_logit_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
+}
+
+template <typename Body>
+void LanguageModelLoss::for_each_chunk(std::int64_t rows, Body body) const {
+  for (std::int64_t begin = 0; begin < rows; begin += chunk_rows_) {
+    body(begin, std::min(begin + chunk_rows_, rows));
+  }
+}
+
+Tensor LanguageModelLoss::logits(Tensor hidden_NC, Stream stream) const {
+  const Tensor logits = logits_NV_.slice(0, 0, hidden_NC.dim(0)).slice(1, 0, vocabulary_);
+  matmul(logits, hidden_NC, table_.value, {.transpose_b = true}, stream);
+  return logits;
+}
+
+Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
+                                        Stream stream) const {
+  const Tensor logits_NV = logits(hidden_NC, stream);
+  const Tensor lse = lse_N_.slice(0, 0, hidden_NC.dim(0));
+  const Tensor target_logit = target_logit_N_.slice(0, 0, hidden_NC.dim(0));
+  cross_entropy_forward(lse, target_logit, logits_NV, targets_N, stream);
+  accumulate_cross_entropy(loss_1, lse, target_logit, stream);
+  return logits_NV;
+}
+
+void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, Stream stream) const {
+  for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
+    forward_chunk(loss_1, hidden_NC.slice(0, begin, end), targets_N.slice(0, begin, end), stream);
+  });
+}
+
+void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N,
+                                         float scale, Stream stream) const {
+  for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
+    const Tensor hidden = hidden_NC.slice(0, begin, end);
+    const Tensor targets = targets_N.slice(0, begin, end);
+    const Tensor logits_NV = forward_chunk(loss_1, hidden, targets, stream);
+    const Tensor dlogits_NV = logits_NV;  // in place
+    cross_entropy_backward(dlogits_NV, logits_NV, lse_N_.slice(0, 0, end - begin), targets, scale, stream);
+    matmul(dhidden_NC.slice(0, begin, end), dlogits_NV, table_.value, {}, stream);
+    matmul(table_.gradient, dlogits_NV, hidden, {.transpose_a = true, .accumulate = true}, stream);
+  });
+}
+
+}  // namespace trireme

@@ -1,0 +1,43 @@
+// The output layer and its loss, without ever storing all logits.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/arena.h"
+#include "parallel/parameter_buffer.h"
+#include "trainer/model/pass.h"
+
+namespace trireme {
+
+// Cross-entropy of softmax(hidden table^T), where `table` [V, C] is the token embedding (Press & Wolf 2017).
+// Rows are worked through in chunks: a chunk's logits become their own gradient and are used up before the
+// next chunk.
+class LanguageModelLoss {
+ public:
+  explicit LanguageModelLoss(const Parameter& table);
+
+  void allocate(Arena& arena, const PassLimits& limits);
+
+  // loss[0] += the sum over rows, in nats.
+  void forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, Stream stream) const;
+  // Also dhidden = the gradient of scale * (that sum), and the table's gradient +=.
+  void forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N, float scale,
+                        Stream stream) const;
+  // The logits [N, V] of at most as many rows as a chunk holds.  Valid until the next call.
+  Tensor logits(Tensor hidden_NC, Stream stream) const;
+
+ private:
+  template <typename Body>
+  void for_each_chunk(std::int64_t rows, Body body) const;
+  // Returns the chunk's logits and leaves its log-sum-exp in lse_N_.
+  Tensor forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, Stream stream) const;
+
+  const Parameter& table_;
+  std::int64_t vocabulary_;
+  std::int64_t chunk_rows_ = 0;
+  Tensor logits_NV_;  // rows padded to whole cache lines
+  Tensor lse_N_;
+  Tensor target_logit_N_;
+};
+
+}  // namespace trireme

@@ -1,0 +1,59 @@
+// Layer normalisation at a joint of the residual stream.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/arena.h"
+#include "kernels/norm.h"
+#include "parallel/gradient_reducer.h"
+#include "parallel/parameter_buffer.h"
+#include "trainer/model/pass.h"
+
+namespace trireme {
+
+// What runs from layer to layer in a pre-norm Transformer: the residual stream, and the branch that the next
+// norm will add to it (so that addition, dropout and norm are one pass over memory).
+struct ResidualStream {
+  Tensor residual_NC;
+  Tensor branch_NC;  // empty before the first block
+  Dropout dropout;   // of the branch
+};
+
+// The gradient of a ResidualStream.
+struct ResidualGradient {
+  Tensor dresidual_NC;
+  Tensor dbranch_NC;  // dresidual's own memory where the branch has no dropout
+};
+
+// residual + dropout(branch), then normalised: weight and bias [C].
+class ResidualNorm {
+ public:
+  struct Activations {
+    Tensor sum_NC;
+    Tensor y_NC;
+    Tensor mean_N;
+    Tensor rstd_N;
+  };
+
+  ResidualNorm(ParameterBuffer& parameters, const std::string& name, std::int64_t width);
+
+  Activations allocate(Arena& arena, const PassLimits& limits) const;
+
+  // Returns the normalised sum; `stream` becomes the sum, without a branch.  REQUIRES: a stream that comes
+  // without a branch has its residual in the activations' sum already.
+  Tensor forward(ResidualStream& stream, const Activations& activations, const Pass& pass) const;
+
+  // `gradient.dresidual` holds the gradient of the sum on entry, of the residual afterwards; `dbranch_memory`
+  // is where the gradient of a branch with dropout may be put.  `dropout` is the branch's.
+  void backward(ResidualGradient& gradient, Tensor dbranch_memory_NC, Tensor dy_NC,
+                const Activations& activations, Dropout dropout, GradientReducer& reducer,
+                const Pass& pass) const;
+
+ private:
+  std::int64_t width_;
+  const Parameter& weight_;
+  const Parameter& bias_;
+};
+
+}  // namespace trireme

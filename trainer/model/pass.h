@@ -1,0 +1,69 @@
+// One passage of a microbatch through the model.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/dropout.h"
+#include "kernels/rng.h"
+#include "kernels/stream.h"
+#include "kernels/tensor.h"
+
+namespace trireme {
+
+// Where a dropout mask is drawn: its number within a layer.  Layer -1 is what comes before the blocks.
+enum class DropoutSite : std::uint64_t { kEmbedding, kAttention, kAttentionBranch, kMlpBranch, kNumSites };
+
+// Makes the masks of a pass.  They depend on the seed, the step, the layer and site, and the sequence's place
+// in the global batch, and so not on how the batch is cut into ranks and microbatches.
+struct DropoutSource {
+  float probability = 0.0F;  // 0: evaluation, or a model without dropout
+  std::uint64_t seed = 0;
+  std::int64_t step = 0;
+  std::int64_t first_sequence = 0;  // global index of the pass's first sequence
+
+  // The mask of a tensor that holds `elements_per_sequence` elements of each sequence, sequences outermost.
+  Dropout at(std::int64_t layer, DropoutSite site, std::int64_t elements_per_sequence) const {
+    if (probability == 0.0F) return {};
+    constexpr auto kNumSites = static_cast<std::uint64_t>(DropoutSite::kNumSites);
+    const std::uint64_t place =
+        static_cast<std::uint64_t>(layer + 1) * kNumSites + static_cast<std::uint64_t>(site);
+    const auto bits = philox(seed, static_cast<std::uint64_t>(step), place);
+    return {.probability = probability,
+            .key = std::uint64_t{bits[0]} << 32 | bits[1],
+            .offset = static_cast<std::uint64_t>(first_sequence * elements_per_sequence)};
+  }
+};
+
+// Keys and values of the positions already seen, for generation.
+struct KeyValueCache {
+  struct Layer {
+    Tensor keys_BSHD;
+    Tensor values_BSHD;
+  };
+  std::vector<Layer> layers;
+  std::int64_t length = 0;  // positions filled
+};
+
+struct Pass {
+  std::int64_t batch = 0;     // B, at most what the activations were allocated for
+  std::int64_t sequence = 0;  // T
+  DropoutSource dropout;
+  KeyValueCache* cache = nullptr;  // the tokens continue what is cached; forward only
+  Stream stream;
+
+  std::int64_t rows() const { return batch * sequence; }
+  // The part of an activation, allocated for the largest pass, that this pass uses.
+  Tensor rows_of(Tensor activation) const { return activation.slice(0, 0, rows()); }
+};
+
+// What a model is allocated for.
+struct PassLimits {
+  std::int64_t batch = 0;
+  std::int64_t sequence = 0;
+  bool training = false;  // keep each layer's activations for the backward pass
+
+  std::int64_t rows() const { return batch * sequence; }
+};
+
+}  // namespace trireme

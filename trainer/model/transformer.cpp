@@ -1,0 +1,62 @@
+#include "trainer/model/transformer.h"
+
+#include <glog/logging.h>
+
+namespace trireme {
+
+Transformer::Transformer(const TransformerOptions& options)
+    : options_(options), decoder_(parameters_, options), loss_(decoder_.token_table()) {
+  parameters_.allocate();
+}
+
+void Transformer::allocate(const PassLimits& limits) {
+  CHECK_LE(limits.sequence, options_.context);
+  const auto plan = [&](Arena& arena) {
+    decoder_.allocate(arena, limits);
+    loss_.allocate(arena, limits);
+    if (limits.training) dhidden_NC_ = arena.allocate(DType::kFloat32, {limits.rows(), options_.width});
+  };
+  Arena measure = Arena::measuring();
+  plan(measure);
+  arena_ = std::make_unique<Arena>(measure.size_bytes());
+  plan(*arena_);
+}
+
+void Transformer::forward_loss(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, const Pass& pass) {
+  const Tensor hidden = decoder_.forward(tokens_BT, pass);
+  loss_.forward(loss_1, hidden, targets_BT.view({pass.rows()}), pass.stream);
+}
+
+void Transformer::forward_backward(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, float scale,
+                                   GradientReducer& reducer, const Pass& pass) {
+  const Tensor hidden = decoder_.forward(tokens_BT, pass);
+  const Tensor dhidden = pass.rows_of(dhidden_NC_);
+  loss_.forward_backward(loss_1, dhidden, hidden, targets_BT.view({pass.rows()}), scale, pass.stream);
+  decoder_.backward(dhidden, tokens_BT, reducer, pass);
+}
+
+Tensor Transformer::next_token_logits(Tensor tokens_BT, const Pass& pass) {
+  CHECK_EQ(pass.batch, 1);
+  CHECK(pass.cache != nullptr);
+  const Tensor hidden = decoder_.forward(tokens_BT, pass);
+  pass.cache->length += pass.sequence;
+  return loss_.logits(hidden.slice(0, pass.sequence - 1, pass.sequence), pass.stream);
+}
+
+double Transformer::flops_per_token(std::int64_t sequence) const {
+  const std::int64_t multiplied = parameters_.num_parameters() - options_.context * options_.width;
+  const std::int64_t attention = options_.layers * options_.width * sequence;
+  return 6.0 * static_cast<double>(multiplied + attention);
+}
+
+KeyValueCacheMemory::KeyValueCacheMemory(const TransformerOptions& options, std::int64_t batch) {
+  const Shape shape = {batch, options.context, options.heads, options.width / options.heads};
+  const std::int64_t bytes = shape.num_elements() * size_bytes(DType::kFloat32);
+  buffer_ = Buffer(2 * options.layers * bytes);
+  for (std::int64_t layer = 0; layer < options.layers; ++layer) {
+    cache_.layers.push_back({.keys_BSHD = buffer_.tensor(DType::kFloat32, shape, 2 * layer * bytes),
+                             .values_BSHD = buffer_.tensor(DType::kFloat32, shape, (2 * layer + 1) * bytes)});
+  }
+}
+
+}  // namespace trireme
