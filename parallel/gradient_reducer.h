@@ -39,6 +39,7 @@ class GradientReducer {
 
   void start_full_buckets(Stream stream);
 
+  const ParameterBuffer& parameters_;
   Communicator& communicator_;
   std::vector<Bucket> buckets_;
   std::vector<int> bucket_of_parameter_;

@@ -7,8 +7,13 @@
 
 namespace trireme {
 
-// Joins the job that a launcher started (mpirun, srun), or stands alone where there is none: without a
-// launcher MPI is not even initialised.  One object, made at the start of main and destroyed at its end.
+// Joins the job that a launcher started (mpirun, srun --mpi=pmix), or stands alone where there is none:
+// without a launcher MPI is not even initialised.  One object, made at the start of main and destroyed at its
+// end.
+//
+// Construction and destruction are collective.  A mistake that all ranks find alike may end main by an
+// exception; an error of one rank alone ends in abort().  Destroyed by an exception, the process waits for no
+// peer: the launcher sees a rank leave without farewell and ends the job.
 class Process {
  public:
   Process(int* argc, char*** argv);
