@@ -1,6 +1,7 @@
 // What a run tells while it trains: metrics.jsonl, TensorBoard events and the progress line.
 //
-//   RUN/metrics.jsonl   one JSON object a line, in the order of steps, each step once however often the run was
+//   RUN/metrics.jsonl   one JSON object a line, in the order of steps, each step once however often the run
+//   was
 //                       interrupted: what the report and other programs read
 //   RUN/tensorboard/    the same curves for TensorBoard
 //   standard output     one line that is rewritten in a terminal; plain lines elsewhere
@@ -33,8 +34,8 @@ struct StepMetrics {
 // Made by rank 0 alone.  Calls come in the order of steps.
 class MetricsLog {
  public:
-  // Goes on from `start_step` steps done (0: a new run): lines that an earlier attempt wrote about later steps
-  // are dropped, since those steps are done again.  Throws UserError if the files cannot be made.
+  // Goes on from `start_step` steps done (0: a new run): lines that an earlier attempt wrote about later
+  // steps are dropped, since those steps are done again.  Throws UserError if the files cannot be made.
   MetricsLog(const std::string& run_directory, std::int64_t start_step);
   ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;
