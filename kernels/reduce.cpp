@@ -5,14 +5,15 @@
 
 namespace trireme {
 
-TRIREME_DECLARE_CPU(accumulate_sum)
+TRIREME_DECLARE_CPU(accumulate_sum_of_differences)
 TRIREME_DECLARE_CPU(accumulate_sum_of_squares)
 
-void accumulate_sum(Tensor result_1, Tensor x, Stream stream) {
-  const OperandCheck check("accumulate_sum");
+void accumulate_sum_of_differences(Tensor result_1, Tensor a, Tensor b, Stream stream) {
+  const OperandCheck check("accumulate_sum_of_differences");
   check.operand("result", result_1, {1});
-  check.operand("x", x, x.shape());
-  TRIREME_CPU(accumulate_sum)(result_1, x, stream);
+  check.operand("a", a, a.shape());
+  check.operand("b", b, a.shape());
+  TRIREME_CPU(accumulate_sum_of_differences)(result_1, a, b, stream);
 }
 
 void accumulate_sum_of_squares(Tensor result_1, Tensor x, Stream stream) {
