@@ -1,4 +1,4 @@
-#!/ usr / bin / python3
+#!/usr/bin/python3
 """Writes language_model.json: what PyTorch, in double precision, makes of a small fixed model over 20 steps.
 
 The initial values are drawn as Trireme draws them (Philox keyed by parameter name, Box-Muller), so that nothing but
@@ -140,8 +140,7 @@ def main():
         for name, v in parameters.items():
             if name.endswith("qkv.bias"):
                 v[WIDTH:2 * WIDTH] = 0
-        sums = {
-name: v.abs().sum().item() for name, v in parameters.items()}
+        sums = {name: v.abs().sum().item() for name, v in parameters.items()}
     print(json.dumps({"losses": losses, "gradient_norms": norms, "sums_of_magnitudes": sums}, indent=1))
 
 
