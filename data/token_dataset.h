@@ -41,6 +41,8 @@ class TokenDataset {
   std::int64_t vocab_size() const { return manifest_.vocab_size; }
   // Equal for equal tokens: what a checkpoint remembers of its data.
   const std::string& id() const { return manifest_.dataset_id; }
+  // Identity of the tokenizer that made the tokens.
+  const std::string& tokenizer() const { return manifest_.tokenizer; }
   const SplitFacts& facts() const { return manifest_.splits.at(split_); }
   const std::filesystem::path& folder() const { return folder_; }
   const std::string& split() const { return split_; }

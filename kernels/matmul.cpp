@@ -1,5 +1,7 @@
 #include "kernels/matmul.h"
 
+#include <glog/logging.h>
+
 #include "kernels/check.h"
 
 namespace trireme {
@@ -18,6 +20,7 @@ void matmul(Tensor c_MN, Tensor a, Tensor b, MatmulOptions options, Stream strea
   check.operand("c", c_MN, {m, n}, Layout::kStrided);
   check.operand("a", a, options.transpose_a ? Shape{k, m} : Shape{m, k}, Layout::kStrided);
   check.operand("b", b, options.transpose_b ? Shape{n, k} : Shape{k, n}, Layout::kStrided);
+  CHECK_GT(k, 0) << "matmul: an empty sum";
   cpu::matmul(c_MN, a, b, options, stream);
 }
 

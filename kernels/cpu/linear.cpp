@@ -16,8 +16,12 @@ struct GeluTanh {
 
   TRIREME_INLINE static float value(float x) { return x * sigmoid(kSlope * (x + kCubic * x * x * x)); }
   TRIREME_INLINE static float derivative(float x) {
-    const float s = sigmoid(kSlope * (x + kCubic * x * x * x));
-    return s + x * s * (1.0F - s) * (kSlope * (1.0F + 3.0F * kCubic * x * x));
+    const float u = kSlope * (x + kCubic * x * x * x);
+    const float e = exp(-u);
+    const float s = 1.0F / (1.0F + e);
+    // 1 - s without cancellation where s is near 1; e may be Inf where s is near 0.
+    const float rest = u > 0.0F ? e * s : 1.0F - s;
+    return s + x * s * rest * (kSlope * (1.0F + 3.0F * kCubic * x * x));
   }
 };
 
