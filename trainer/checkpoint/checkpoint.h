@@ -1,27 +1,35 @@
 // Checkpoints: what a run needs to go on, as if it had never stopped.
 //
-// One folder each, RUN/checkpoints/step_00001200/, with one HDF5 file per rank for the elements it owns and,
-// written last, manifest.json.  A folder without a valid manifest is no checkpoint.  README.md beside this
-// file has the format.
+// One folder each, RUN/checkpoints/step_00001200/, with one HDF5 file per rank for the elements it wrote and,
+// written last, manifest.json.  A folder is written under a temporary name, brought to the disk, and renamed
+// when it is complete; it is never written to again.  README.md beside this file has the format.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/tensor.h"
 #include "parallel/communicator.h"
+#include "parallel/parameter_buffer.h"
 
 namespace trireme {
 
-// A flat float32 vector that every rank holds whole ("parameters", "adam_m", "adam_v"), with the names and
-// shapes of what lies in it, which a checkpoint must match to be loaded.
+// One parameter's place in every tensor of a checkpoint.
 struct CheckpointEntry {
   std::string name;
   std::int64_t offset = 0;  // elements
   Shape shape;
+
+  bool operator==(const CheckpointEntry&) const = default;
 };
+
+// Where each of the parameters lies.
+std::vector<CheckpointEntry> layout_of(const ParameterBuffer& parameters);
+
+// A flat float32 vector that every rank holds whole, and all alike: "parameters", "adam_m", "adam_v".
 struct CheckpointTensor {
   std::string name;
   Tensor values;
@@ -33,14 +41,49 @@ struct TrainState {
   std::int64_t samples = 0;        // training sequences consumed: the whole position in the data
   std::int64_t skipped_steps = 0;  // steps dropped for a gradient that was not finite
   std::int64_t seed = 0;
-  std::string dataset_id;  // identity of the data; another one is refused
+  std::string dataset_id;  // identity of the data
+
+  bool operator==(const TrainState&) const = default;
 };
 
 struct CheckpointContents {
   std::vector<CheckpointEntry> layout;    // of every tensor in `tensors`
   std::vector<CheckpointTensor> tensors;  // all of the same length
   TrainState state;
-  std::string model_json;  // what `generate` and `evaluate` rebuild the model from
+  std::string model_json;  // an object: what `generate` and `evaluate` rebuild the model from
+  // Keys of model_json that a run may change when it goes on, such as the dropout.
+  std::vector<std::string> changeable_keys;
 };
+
+// Which checkpoints stay when another one has been saved: the newest `last`, and all whose step is a multiple
+// of `every` (0: none for that reason).  The one just saved always stays.
+struct KeepPolicy {
+  std::int64_t last = 2;
+  std::int64_t every = 0;
+};
+
+// Every rank calls it with the same contents and writes its share.  When it returns nothing, the checkpoint
+// is complete and would survive a power cut.  Otherwise it returns, on every rank alike, which rank could not
+// do what and why; nothing new is left behind, older checkpoints are as they were, and the run may go on.
+//
+// A checkpoint of this step that is there already is left alone: if it holds the same, all is well; if it is
+// damaged, it is renamed to step_XXXXXXXX.damaged; if it holds something else, saving fails.
+std::optional<std::string> save_checkpoint(const std::filesystem::path& run,
+                                           const CheckpointContents& contents, const KeepPolicy& keep,
+                                           Communicator& communicator);
+
+// Every rank calls it, with tensors to fill and the state and model that the run expects.  Takes the newest
+// checkpoint whose every byte is as it was written, warning of newer ones that are not, and returns its
+// folder; nothing if there is no checkpoint.  Any number of ranks loads what any other number saved.
+//
+// Throws UserError, on every rank alike, when there are checkpoints and all are damaged, and when the one to
+// load is of another model, seed or data set, which is named.
+std::optional<std::filesystem::path> load_newest_checkpoint(const std::filesystem::path& run,
+                                                            CheckpointContents& contents,
+                                                            Communicator& communicator);
+
+// Removes what saves that were killed left behind.  REQUIRES: one rank calls it, and no rank of this run is
+// saving.  A save of another job, by mistake on the same run, then fails and damages nothing.
+void clean_checkpoints(const std::filesystem::path& run);
 
 }  // namespace trireme
