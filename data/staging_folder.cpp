@@ -20,13 +20,16 @@ int try_to_lock(const std::filesystem::path& folder) {
   return -1;
 }
 
+// Without links and without a last slash, so that its parent is the folder in which it really lies.
+std::filesystem::path resolved(const std::filesystem::path& path) {
+  const std::filesystem::path found = std::filesystem::weakly_canonical(path);
+  return found.has_filename() ? found : found.parent_path();
+}
+
 }  // namespace
 
-// The name is taken as the user wrote it, but for links and a last slash, so that the folder lies beside the
-// final one, in the same file system.
 StagingFolder::StagingFolder(const std::filesystem::path& final_path)
-    : final_path_(std::filesystem::weakly_canonical(final_path / "").parent_path()),
-      path_(temporary_name(final_path_)) {
+    : final_path_(resolved(final_path)), path_(temporary_name(final_path_)) {
   std::error_code error;
   std::filesystem::create_directories(final_path_.parent_path(), error);
   if (error) throw_system_error(final_path_.parent_path(), "create the folder", error.value());

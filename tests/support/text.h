@@ -9,7 +9,7 @@
 
 namespace trireme {
 
-// About `num_bytes` of lines of words, of which few are frequent and many are rare, as in a language.
+// `num_bytes` of lines of words, of which few are frequent and many are rare, as in a language.
 inline std::string made_up_prose(std::size_t num_bytes, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   std::vector<std::string> words;
@@ -27,6 +27,7 @@ inline std::string made_up_prose(std::size_t num_bytes, std::uint64_t seed) {
     const std::uint64_t draw = random() % 64;
     text += draw == 0 ? "\n" : draw < 4 ? ". " : draw < 8 ? ", " : " ";
   }
+  text.resize(num_bytes);
   return text;
 }
 
