@@ -310,7 +310,7 @@ TEST(Prepare, KilledItLeavesAWholeDataSetOrNone) {
   write_durably(dir / "a.txt", made_up_prose(400000, 10));
   write_durably(dir / "b.txt", made_up_prose(400000, 11));
   PrepareOptions options = options_for(dir / "a.txt", dir / "out");
-  options.shard_tokens = 10000;
+  options.shard_tokens = 30000;
   const auto begin = std::chrono::steady_clock::now();
   const std::string old_id = prepare_quietly(options).manifest.dataset_id;
   const auto whole =
