@@ -93,6 +93,20 @@ TEST_F(CheckpointFaultTest, EditedManifestsAreFound) {
   }
 }
 
+// Files and manifest are as they were written; what was written is not what the run held.
+TEST_F(CheckpointFaultTest, ManifestsThatDoNotFitTheirFilesAreFound) {
+  const auto expect_change_refused = [&](const std::string& what, auto change) {
+    CheckpointManifest manifest = read_manifest(newest_);
+    change(manifest);
+    expect_refused(kManifestName, manifest.to_json(), what);
+  };
+  expect_change_refused("tensor's checksum", [](auto& manifest) { manifest.tensors[1].checksum ^= 1; });
+  expect_change_refused("missing file", [](auto& manifest) { manifest.files.pop_back(); });
+  expect_change_refused("shorter slice", [](auto& manifest) { --manifest.files.back().end; });
+  expect_change_refused("longer slice", [](auto& manifest) { ++manifest.files.back().end; });
+  EXPECT_EQ(load(), 20);
+}
+
 TEST_F(CheckpointFaultTest, MissingFilesAreFound) {
   for (const std::string& file : files_) {
     on_disk([&] { fs::rename(newest_ / file, newest_ / "elsewhere"); });
