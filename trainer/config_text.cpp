@@ -56,9 +56,7 @@ std::string escaped(std::string_view text) {
 }
 
 std::string toml_string(std::string_view text) {
-  std::string quoted = "\"";
-  quoted += escaped(text);
-  return quoted += '"';
+  return "\"" + escaped(text) + "\"";
 }
 
 std::string toml_value(const std::string& value) {

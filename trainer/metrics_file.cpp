@@ -17,7 +17,15 @@ namespace trireme {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Entry = std::variant<AttemptMetrics, StepMetrics, ValidationMetrics>;
+struct Entry {
+  std::variant<AttemptMetrics, StepMetrics, ValidationMetrics> content;
+  double time = 0;
+
+  template <typename Content>
+  const Content* as() const {
+    return std::get_if<Content>(&content);
+  }
+};
 
 double seconds_since_1970() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -63,20 +71,23 @@ std::optional<Entry> parsed(std::string_view line) {
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   std::int64_t step = 0;
   if (!json.is_object() || !read_member(json, "step", step)) return std::nullopt;
+  double time = 0;
+  read_member(json, "time", time);
   if (json.contains("event")) {
     AttemptMetrics attempt{.start_step = step};
     read_member(json, "repeated_steps", attempt.repeated_steps);
     read_member(json, "elapsed_s", attempt.elapsed_s);
-    return attempt;
+    return Entry{attempt, time};
   }
   ValidationMetrics validation{.step = step};
-  if (read_member(json, "validation_loss", validation.loss)) return validation;
+  if (read_member(json, "validation_loss", validation.loss)) return Entry{validation, time};
   StepMetrics metrics;
   metrics.step = step;
   bool whole = true;
   for_each_member(metrics,
                   [&](const char* name, auto& value) { whole = read_member(json, name, value) && whole; });
-  return whole ? std::optional<Entry>(metrics) : std::nullopt;
+  if (!whole) return std::nullopt;
+  return Entry{metrics, time};
 }
 
 // Calls visit(line with its end, entry or nothing) for each line of a file's text.
@@ -127,11 +138,10 @@ MetricsHistory read_metrics(const std::filesystem::path& path) {
   MetricsHistory history;
   for_each_line(read_whole_file(path), [&](std::string_view, const std::optional<Entry>& entry) {
     if (!entry) return;
-    if (const auto* attempt = std::get_if<AttemptMetrics>(&*entry)) history.attempts.push_back(*attempt);
-    if (const auto* metrics = std::get_if<StepMetrics>(&*entry)) history.steps.push_back(*metrics);
-    if (const auto* validation = std::get_if<ValidationMetrics>(&*entry)) {
-      history.validations.push_back(*validation);
-    }
+    history.last_time = entry->time;
+    if (const auto* attempt = entry->as<AttemptMetrics>()) history.attempts.push_back(*attempt);
+    if (const auto* metrics = entry->as<StepMetrics>()) history.steps.push_back(*metrics);
+    if (const auto* validation = entry->as<ValidationMetrics>()) history.validations.push_back(*validation);
   });
   return history;
 }
@@ -141,8 +151,8 @@ void drop_metrics_after(const std::filesystem::path& path, std::int64_t step) {
   std::string kept;
   for_each_line(text, [&](std::string_view line, const std::optional<Entry>& entry) {
     if (!entry) return;
-    const auto* metrics = std::get_if<StepMetrics>(&*entry);
-    const auto* validation = std::get_if<ValidationMetrics>(&*entry);
+    const auto* metrics = entry->as<StepMetrics>();
+    const auto* validation = entry->as<ValidationMetrics>();
     const bool later =
         (metrics != nullptr && metrics->step > step) || (validation != nullptr && validation->step > step);
     if (!later) kept += line;

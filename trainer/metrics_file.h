@@ -33,6 +33,7 @@ struct MetricsHistory {
   std::vector<AttemptMetrics> attempts;
   std::vector<StepMetrics> steps;  // elapsed_s counts all attempts
   std::vector<ValidationMetrics> validations;
+  double last_time = 0;  // of the last line, in seconds since 1970
 
   // Of the attempt that wrote last; 0 if there is none.
   std::int64_t last_step() const;

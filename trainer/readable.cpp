@@ -53,8 +53,7 @@ std::string readable_number(double value, int significant_digits) {
   const std::size_t exponent = text.find('e');
   std::string tail;
   if (exponent != std::string::npos) {
-    tail = "e";
-    tail += std::to_string(std::stoi(text.substr(exponent + 1)));
+    tail = "e" + std::to_string(std::stoi(text.substr(exponent + 1)));
     text.resize(exponent);
     while (text.back() == '0' && text.find('.') != std::string::npos) text.pop_back();
   }
