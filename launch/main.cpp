@@ -10,7 +10,11 @@
 #include <glog/logging.h>
 
 #include "data/user_error.h"
+#include "launch/commands/evaluate.h"
+#include "launch/commands/generate.h"
+#include "launch/commands/prepare.h"
 #include "launch/commands/report.h"
+#include "launch/commands/train.h"
 #include "parallel/process.h"
 #include "trainer/config.h"
 #include "trainer/nearest.h"
@@ -27,7 +31,11 @@ void start_logging(const char* program, int rank) {
   google::InitGoogleLogging(program);
 }
 
-void add_commands(CLI::App& app) {
+void add_commands(CLI::App& app, Process& process) {
+  add_prepare_command(app);
+  add_train_command(app, process);
+  add_evaluate_command(app, process);
+  add_generate_command(app, process);
   add_report_command(app);
 }
 
@@ -87,7 +95,7 @@ UserError described(const CLI::App& app, const CLI::ParseError& error) {
 int run(int argc, char** argv, Process& process) {
   CLI::App app{"Trains Transformers on many GPUs, or on CPUs, under MPI."};
   describe(app);
-  add_commands(app);
+  add_commands(app, process);
   if (argc == 1) {
     if (process.rank() == 0) std::cout << app.help();
     return 0;

@@ -1,0 +1,14 @@
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace trireme {
+
+class Process;
+
+// trireme evaluate RUN: loss and perplexity on held-out text.
+void add_evaluate_command(CLI::App& app, Process& process);
+
+}  // namespace trireme
