@@ -250,6 +250,9 @@ Hdf5Reader::~Hdf5Reader() {
   if (hdf5_file_ >= 0) H5Fclose(hdf5_file_);
 }
 
+Hdf5Reader::Hdf5Reader(Hdf5Reader&& other) noexcept
+    : file_(std::move(other.file_)), hdf5_file_(std::exchange(other.hdf5_file_, -1)) {}
+
 void Hdf5Reader::fail(const std::string& what, const std::string& remedy) const {
   throw UserError(file_.path().string(), what, remedy);
 }

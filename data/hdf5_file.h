@@ -97,8 +97,8 @@ class Hdf5Reader {
  public:
   explicit Hdf5Reader(const std::filesystem::path& path);
   ~Hdf5Reader();
-  Hdf5Reader(const Hdf5Reader&) = delete;
-  Hdf5Reader& operator=(const Hdf5Reader&) = delete;
+  Hdf5Reader(Hdf5Reader&& other) noexcept;
+  Hdf5Reader& operator=(Hdf5Reader&&) = delete;
 
   bool has_attribute(const std::string& name) const;
   std::string text_attribute(const std::string& name) const;

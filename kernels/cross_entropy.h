@@ -15,9 +15,6 @@ inline constexpr std::int32_t kIgnoredTarget = -1;
 void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
                            Stream stream);
 
-// loss[0] += sum of lse - target_logit, in double, in an order that depends on N alone.
-void accumulate_cross_entropy(Tensor loss_1, Tensor lse_N, Tensor target_logit_N, Stream stream);
-
 // dlogits = scale (softmax(logits) - onehot(target)), 0 in ignored rows; dlogits may be logits' memory.
 void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N, float scale,
                             Stream stream);

@@ -12,8 +12,8 @@ struct MatmulOptions {
   bool accumulate = false;   // c += a b, where otherwise c = a b
 };
 
-// c[M, N] = a[M, K] b[K, N].  Rows of each operand may lie apart (row stride).  Deterministic for a given
-// number of threads.
+// c[M, N] = a[M, K] b[K, N].  Rows of each operand may lie apart (row stride).  REQUIRES: K >= 1.
+// Deterministic for a given number of threads.
 void matmul(Tensor c_MN, Tensor a, Tensor b, MatmulOptions options, Stream stream);
 
 }  // namespace trireme

@@ -7,6 +7,9 @@
 
 namespace trireme {
 
+// result[0] += sum of a - b.
+void accumulate_sum_of_differences(Tensor result_1, Tensor a, Tensor b, Stream stream);
+
 // result[0] += sum of x^2.  A NaN or Inf in x makes the result not finite.
 void accumulate_sum_of_squares(Tensor result_1, Tensor x, Stream stream);
 

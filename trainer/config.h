@@ -1,11 +1,12 @@
 // What a run is told: the keys of its TOML file.
 //
-// Every key, its type, default and a sentence about it stand in config.cpp, once; configs/reference.toml is
-// printed from there.  Key names are the paths of these members: `optim.learning_rate`.
+// A key is the path of a member: `optim.learning_rate`.  Its type and default stand here; its allowed values
+// and a sentence about it in config_keys.cpp, from which configs/reference.toml and the help are printed.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace trireme {
@@ -76,14 +77,25 @@ struct Config {
   ParallelConfig parallel;
 };
 
-// Reads a file, then applies `key=value` overrides in order, then checks every value.  Throws UserError
-// naming the file and line (or the override), the key and, for an unknown one, the nearest that exists.
+// Reads a file, then applies `key=value` overrides in order, then checks every value, alone and together. The
+// text after `=` is TOML, or for a key that holds text also the bare text.  Throws UserError naming the file
+// and line (or the override), the key and, for an unknown one, the nearest that exists.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides);
+
+// The same of text that is at hand; errors call it `name`.
+Config parse_config(std::string_view text, const std::string& name,
+                    const std::vector<std::string>& overrides);
+
+// The global batch, however it was given.
+std::int64_t batch_sequences(const Config& config);
 
 // The config as TOML that load_config reads back to the same values.
 std::string to_toml(const Config& config);
 
-// configs/reference.toml: every key with its default and what it does.
+// configs/reference.toml: every key with its default, allowed values and what it does.
 std::string reference_toml();
+
+// The same, in fewer words, for a terminal.
+std::string config_help();
 
 }  // namespace trireme

@@ -9,12 +9,10 @@
 
 namespace trireme {
 
-// How many of `wanted` sequences of `sequence` tokens the data holds: at least 1.  Throws UserError when it holds none.
-std::int64_t available_sequences(const TokenDataset& data, std::int64_t sequence, std::int64_t wanted);
-
-// Mean cross-entropy in nats per token over the first `sequences` sequences of the data, in order, divided among the
-// ranks; without dropout.  REQUIRES: the model is allocated for passes of `microbatch` sequences of `sequence` tokens.
-double evaluate_loss(Transformer& model, TokenDataset& data, std::int64_t sequences, std::int64_t sequence,
-                     std::int64_t microbatch, Communicator& data_axis);
+// Mean cross-entropy in nats per token over the first `sequences` windows of the split, or all that it has, divided
+// among the ranks; without dropout.  The same on every rank.  REQUIRES: the split holds at least one window
+// (check_length), and the model is allocated for passes of `microbatch` sequences of its whole context.
+double evaluate_loss(Transformer& model, TokenDataset& data, std::int64_t sequences, std::int64_t microbatch,
+                     Communicator& data_axis);
 
 }  // namespace trireme

@@ -1,10 +1,10 @@
 #include "trainer/generate.h"
 
-#include <glog/logging.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+
+#include <glog/logging.h>
 
 #include "kernels/rng.h"
 

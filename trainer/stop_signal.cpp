@@ -1,8 +1,8 @@
 #include "trainer/stop_signal.h"
 
-#include <glog/logging.h>
-
 #include <csignal>
+
+#include <glog/logging.h>
 
 namespace trireme {
 namespace {
@@ -34,8 +34,12 @@ StopSignal::StopSignal() {
   set_handlers(remember);
 }
 
-StopSignal::~StopSignal() { set_handlers(SIG_DFL); }
+StopSignal::~StopSignal() {
+  set_handlers(SIG_DFL);
+}
 
-int StopSignal::received() const { return last_signal; }
+int StopSignal::received() const {
+  return last_signal;
+}
 
 }  // namespace trireme

@@ -3,13 +3,16 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 
 #include "data/loader.h"
 #include "data/token_dataset.h"
+#include "kernels/buffer.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/mesh.h"
 #include "parallel/process.h"
+#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config.h"
 #include "trainer/metrics.h"
 #include "trainer/model/transformer.h"
@@ -19,44 +22,61 @@
 
 namespace trireme {
 
+// The config as resolved, in the run's directory.
+inline constexpr const char* kConfigFile = "config.toml";
+
 // How a run ended.
 enum class RunEnd {
   kFinished,     // all steps are done
-  kInterrupted,  // SIGINT: saved, and somebody will go on when they like
-  kRequeue,      // SIGTERM or SIGUSR1: saved, and the scheduler should start the job again
+  kInterrupted,  // SIGINT: saved; somebody goes on when they like
+  kRequeue,      // SIGTERM or SIGUSR1: saved; the scheduler should start the job again
 };
 
-// Trains the model that the config describes, together with the other ranks, and goes on from the newest checkpoint in
-// the run's directory if there is one.  Everything is written below that directory: config.toml (as resolved),
-// tokenizer.json, metrics.jsonl, tensorboard/, checkpoints/.
+// Trains the model that the config describes, together with the other ranks, and goes on from the newest checkpoint
+// in the run's directory if there is one.  Everything is written below that directory: config.toml (as
+// resolved), tokenizer.json, metrics.jsonl, tensorboard/, checkpoints/.
 class Trainer {
  public:
   // Throws UserError for a config, data or checkpoint that cannot be trained from.  `process` outlives the trainer.
   Trainer(const Config& config, Process& process);
-  ~Trainer();
 
-  // Throws UserError when a loss or gradient is not finite and the config says to stop.
+  // Throws UserError when a loss or gradient is not finite and the config says to stop, or nothing can be saved.
   RunEnd run();
 
  private:
   struct StepResult {
-    double loss = 0.0;  // nats per token, of the global batch
-    double grad_norm = 0.0;
+    double loss = 0.0;       // nats per token, of the global batch
+    double grad_norm = 0.0;  // before clipping
     double learning_rate = 0.0;
     bool finite = true;
-    int signal = 0;  // the largest that any rank received
+    int signal = 0;  // what a rank received, 0 for none; the same on all ranks
+  };
+  // What rates are computed from: the state at the last line of the log.
+  struct Mark {
+    std::chrono::steady_clock::time_point time;
+    std::int64_t step = 0;
+    double seconds_waited = 0.0;
   };
 
+  void set_up_threads();
   void open_run_directory();
   void resume_or_initialize();
+  void start_loader();
+
   StepResult train_step();
   void accumulate_gradients();
-  void check_finite(const StepResult& result);
+  void agree(StepResult& result);
+  void check_finite(const StepResult& result) const;
+
   void log_step(const StepResult& result);
   void validate();
   void save();
+  void note(const std::string& text);
+  CheckpointContents checkpoint_contents();
 
-  Config config_;
+  const Config config_;
+  const std::filesystem::path directory_;
+  const std::int64_t batch_sequences_;  // of the global batch
   Process& process_;
   Mesh mesh_;
   Stream stream_;
@@ -66,12 +86,16 @@ class Trainer {
   AdamW optimizer_;
   GradientClip clip_;
   GradientReducer reducer_;
-  std::unique_ptr<Loader> loader_;
-  std::unique_ptr<MetricsLog> log_;  // rank 0 only
-  StopSignal stop_signal_;
+  Buffer loss_memory_;
+  Tensor loss_1_;  // this rank's sum over the step
   TrainState state_;
-  Buffer totals_memory_;
-  Tensor totals_;  // loss and signal, summed over the ranks each step
+  BatchPlan plan_;
+  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<MetricsLog> log_;  // rank 0's alone
+  StopSignal stop_signal_;
+  double peak_flops_ = 0.0;  // of all ranks
+  std::chrono::steady_clock::time_point start_;
+  Mark last_log_;
 };
 
 }  // namespace trireme

@@ -1,7 +1,6 @@
 #include "data/hdf5_file.h"
 
 #include <cstring>
-#include <fstream>
 #include <numeric>
 #include <random>
 
@@ -10,6 +9,7 @@
 #include <sys/mount.h>
 
 #include "data/user_error.h"
+#include "tests/support/damage.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/throws.h"
 
@@ -40,14 +40,6 @@ class SmallDisk {
   std::filesystem::path folder_;
   bool mounted_;
 };
-
-void flip_bit(const std::string& path, std::int64_t offset) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekg(offset);
-  const char byte = static_cast<char>(file.get() ^ 0x10);
-  file.seekp(offset);
-  file.put(byte);
-}
 
 TEST(Hdf5File, ReadsBackWhatWasWrittenInPieces) {
   const TempDir dir;

@@ -1,11 +1,11 @@
 #include "trainer/generate.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <map>
 #include <set>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace trireme {
 namespace {
@@ -15,7 +15,8 @@ const std::vector<float> kLogits = {std::log(0.25F), std::log(0.10F), std::log(0
 
 std::map<std::int32_t, double> frequencies(const SamplingOptions& options, int draws = 20000) {
   std::map<std::int32_t, double> counts;
-  for (int i = 0; i < draws; ++i) counts[sample(kLogits, options, static_cast<std::uint64_t>(i))] += 1.0 / draws;
+  for (int i = 0; i < draws; ++i)
+    counts[sample(kLogits, options, static_cast<std::uint64_t>(i))] += 1.0 / draws;
   return counts;
 }
 
@@ -63,7 +64,12 @@ TEST(Sample, SeedDecides) {
 }
 
 TEST(Generate, GoesOnBeyondTheContext) {
-  Transformer model({.layers = 2, .width = 8, .heads = 2, .feed_forward = 16, .context = 10, .vocabulary = 11,
+  Transformer model({.layers = 2,
+                     .width = 8,
+                     .heads = 2,
+                     .feed_forward = 16,
+                     .context = 10,
+                     .vocabulary = 11,
                      .init_stddev = 0.5F});
   model.parameters().initialize(1);
   model.allocate({.batch = 1, .sequence = 10});
@@ -85,7 +91,12 @@ TEST(Generate, GoesOnBeyondTheContext) {
 }
 
 TEST(Generate, StopsWhenToldTo) {
-  Transformer model({.layers = 1, .width = 8, .heads = 2, .feed_forward = 16, .context = 8, .vocabulary = 5,
+  Transformer model({.layers = 1,
+                     .width = 8,
+                     .heads = 2,
+                     .feed_forward = 16,
+                     .context = 8,
+                     .vocabulary = 5,
                      .init_stddev = 0.5F});
   model.parameters().initialize(1);
   model.allocate({.batch = 1, .sequence = 8});

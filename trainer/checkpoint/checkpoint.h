@@ -13,6 +13,7 @@
 
 #include "kernels/tensor.h"
 #include "parallel/communicator.h"
+#include "parallel/parameter_buffer.h"
 
 namespace trireme {
 
@@ -24,6 +25,9 @@ struct CheckpointEntry {
 
   bool operator==(const CheckpointEntry&) const = default;
 };
+
+// Where each of the parameters lies.
+std::vector<CheckpointEntry> layout_of(const ParameterBuffer& parameters);
 
 // A flat float32 vector that every rank holds whole, and all alike: "parameters", "adam_m", "adam_v".
 struct CheckpointTensor {

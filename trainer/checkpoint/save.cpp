@@ -100,6 +100,14 @@ std::vector<CheckpointManifest::File> gather_files(const CheckpointManifest::Fil
 
 }  // namespace
 
+std::vector<CheckpointEntry> layout_of(const ParameterBuffer& parameters) {
+  std::vector<CheckpointEntry> layout;
+  for (const Parameter& parameter : parameters.parameters()) {
+    layout.push_back({.name = parameter.name, .offset = parameter.offset, .shape = parameter.shape});
+  }
+  return layout;
+}
+
 std::optional<std::string> save_checkpoint(const fs::path& run, const CheckpointContents& contents,
                                            const KeepPolicy& keep, Communicator& communicator) {
   const bool leads = communicator.rank() == 0;

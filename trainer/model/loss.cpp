@@ -4,6 +4,7 @@
 
 #include "kernels/cross_entropy.h"
 #include "kernels/matmul.h"
+#include "kernels/reduce.h"
 
 namespace trireme {
 namespace {
@@ -50,7 +51,7 @@ Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor 
   const Tensor lse = lse_N_.slice(0, 0, hidden_NC.dim(0));
   const Tensor target_logit = target_logit_N_.slice(0, 0, hidden_NC.dim(0));
   cross_entropy_forward(lse, target_logit, logits_NV, targets_N, stream);
-  accumulate_cross_entropy(loss_1, lse, target_logit, stream);
+  accumulate_sum_of_differences(loss_1, lse, target_logit, stream);
   return logits_NV;
 }
 

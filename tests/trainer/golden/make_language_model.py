@@ -135,6 +135,11 @@ def main():
         losses.append(loss.item())
         norms.append(norm.item())
     with torch.no_grad():
+        # A key bias shifts all scores of a query alike: softmax doesn't see it, its gradient is rounding noise, and
+        # Adam makes steps of that noise.  It is left out.
+        for name, v in parameters.items():
+            if name.endswith("qkv.bias"):
+                v[WIDTH:2 * WIDTH] = 0
         sums = {name: v.abs().sum().item() for name, v in parameters.items()}
     print(json.dumps({"losses": losses, "gradient_norms": norms, "sums_of_magnitudes": sums}, indent=1))
 

@@ -1,12 +1,12 @@
 // Gradients against finite differences.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "kernels/rng.h"
 #include "kernels/tensor.h"
@@ -23,10 +23,10 @@ inline void fill_normal(Tensor x, const std::string& name, float stddev = 1.0F) 
   }
 }
 
-// Compares <gradient, d> with (loss(x + h d) - loss(x - h d)) / 2h for several random directions d of unit norm.
-// `loss` reads x and runs in float, so it should be a sum of moderate terms.
-inline void expect_gradient(Tensor x, Tensor gradient, const std::function<double()>& loss, const std::string& name,
-                            double tolerance = 1e-2) {
+// Compares <gradient, d> with (loss(x + h d) - loss(x - h d)) / 2h for several random directions d of unit
+// norm. `loss` reads x and runs in float, so it should be a sum of moderate terms.
+inline void expect_gradient(Tensor x, Tensor gradient, const std::function<double()>& loss,
+                            const std::string& name, double tolerance = 1e-2) {
   constexpr double kStep = 1e-2;
   const std::int64_t size = x.num_elements();
   float* values = x.data<float>();
@@ -42,7 +42,8 @@ inline void expect_gradient(Tensor x, Tensor gradient, const std::function<doubl
     std::vector<double> direction(static_cast<std::size_t>(size));
     double norm = 0.0;
     for (std::int64_t i = 0; i < size; ++i) {
-      const double noise = normal(key_of(static_cast<std::uint64_t>(trial), name), static_cast<std::uint64_t>(i));
+      const double noise =
+          normal(key_of(static_cast<std::uint64_t>(trial), name), static_cast<std::uint64_t>(i));
       auto& d = direction[static_cast<std::size_t>(i)];
       d = slopes[i] / slope_norm + noise / std::sqrt(static_cast<double>(size));
       norm += d * d;

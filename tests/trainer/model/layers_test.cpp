@@ -1,9 +1,9 @@
 // Every layer's backward pass against finite differences of its forward pass.
 
-#include <gtest/gtest.h>
-
 #include <memory>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "kernels/elementwise.h"
 #include "parallel/gradient_reducer.h"
@@ -92,8 +92,9 @@ TEST_P(LayerTest, Linear) {
   initialize();
   const Tensor x = random({kRows, kWidth}, "x"), dx = tensor({kRows, kWidth});
   const Tensor y = tensor({kRows, kOutputs}), dy = tensor({kRows, kOutputs});
-  check(x, dx, y, dy, [&] { layer.forward(y, x, pass_.stream); },
-        [&] { layer.backward(dx, dy, x, *reducer_, pass_.stream); });
+  check(
+      x, dx, y, dy, [&] { layer.forward(y, x, pass_.stream); },
+      [&] { layer.backward(dx, dy, x, *reducer_, pass_.stream); });
 }
 
 TEST_P(LayerTest, Mlp) {
@@ -103,8 +104,9 @@ TEST_P(LayerTest, Mlp) {
   const auto scratch = layer.allocate_scratch(*arena_, kLimits);
   const Tensor x = random({kRows, kWidth}, "x"), dx = tensor({kRows, kWidth});
   const Tensor y = tensor({kRows, kWidth}), dy = tensor({kRows, kWidth});
-  check(x, dx, y, dy, [&] { layer.forward(y, x, activations, pass_); },
-        [&] { layer.backward(dx, dy, x, activations, scratch, *reducer_, pass_); });
+  check(
+      x, dx, y, dy, [&] { layer.forward(y, x, activations, pass_); },
+      [&] { layer.backward(dx, dy, x, activations, scratch, *reducer_, pass_); });
 }
 
 TEST_P(LayerTest, SelfAttention) {
@@ -114,8 +116,9 @@ TEST_P(LayerTest, SelfAttention) {
   const auto scratch = layer.allocate_scratch(*arena_, kLimits);
   const Tensor x = random({kRows, kWidth}, "x"), dx = tensor({kRows, kWidth});
   const Tensor y = tensor({kRows, kWidth}), dy = tensor({kRows, kWidth});
-  check(x, dx, y, dy, [&] { layer.forward(y, x, activations, pass_); },
-        [&] { layer.backward(dx, dy, x, activations, scratch, *reducer_, pass_); });
+  check(
+      x, dx, y, dy, [&] { layer.forward(y, x, activations, pass_); },
+      [&] { layer.backward(dx, dy, x, activations, scratch, *reducer_, pass_); });
 }
 
 TEST_P(LayerTest, ResidualNorm) {
@@ -163,7 +166,8 @@ TEST_P(LayerTest, TransformerBlock) {
     layer.forward(stream, activations, scratch, pass_);
     // y = residual + dropout(branch), as the next norm would make it.
     dropout(y, stream.branch_NC, stream.dropout, pass_.stream);
-    for (std::int64_t i = 0; i < y.num_elements(); ++i) y.data<float>()[i] += stream.residual_NC.data<float>()[i];
+    for (std::int64_t i = 0; i < y.num_elements(); ++i)
+      y.data<float>()[i] += stream.residual_NC.data<float>()[i];
   };
   const auto backward = [&] {
     copy(dx, dy, pass_.stream);
@@ -179,10 +183,12 @@ TEST_P(LayerTest, Embedding) {
   const Embedding layer(parameters_, kVocabulary, kSequence, kWidth, 1.0F);
   initialize();
   const Tensor tokens = tensor({kBatch, kSequence}, DType::kInt32);
-  for (std::int64_t i = 0; i < kRows; ++i) tokens.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * i % kVocabulary);
+  for (std::int64_t i = 0; i < kRows; ++i)
+    tokens.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * i % kVocabulary);
   const Tensor y = tensor({kRows, kWidth}), dy = tensor({kRows, kWidth});
-  check({}, {}, y, dy, [&] { layer.forward(y, tokens, pass_); },
-        [&] { layer.backward(dy, tokens, *reducer_, pass_); });
+  check(
+      {}, {}, y, dy, [&] { layer.forward(y, tokens, pass_); },
+      [&] { layer.backward(dy, tokens, *reducer_, pass_); });
 }
 
 TEST_P(LayerTest, LanguageModelLoss) {
@@ -193,7 +199,8 @@ TEST_P(LayerTest, LanguageModelLoss) {
   layer.allocate(*arena_, kLimits);
   const Tensor hidden = random({kRows, kWidth}, "hidden"), dhidden = tensor({kRows, kWidth});
   const Tensor targets = tensor({kRows}, DType::kInt32);
-  for (std::int64_t i = 0; i < kRows; ++i) targets.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * 5 % kVocabulary);
+  for (std::int64_t i = 0; i < kRows; ++i)
+    targets.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * 5 % kVocabulary);
   const Tensor loss_1 = tensor({1});
   constexpr float kScale = 0.25F;
   const auto loss = [&] {

@@ -2,9 +2,9 @@
 
 #include "trainer/model/transformer.h"
 
-#include <gtest/gtest.h>
-
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "kernels/elementwise.h"
 #include "parallel/self_communicator.h"
@@ -17,8 +17,13 @@ constexpr std::int64_t kContext = 12;
 constexpr std::int64_t kVocabulary = 23;
 
 TransformerOptions small_options() {
-  return {.layers = 3, .width = 16, .heads = 2, .feed_forward = 40, .context = kContext,
-          .vocabulary = kVocabulary, .init_stddev = 0.2F};
+  return {.layers = 3,
+          .width = 16,
+          .heads = 2,
+          .feed_forward = 40,
+          .context = kContext,
+          .vocabulary = kVocabulary,
+          .init_stddev = 0.2F};
 }
 
 class TransformerTest : public ::testing::Test {
@@ -52,7 +57,8 @@ class TransformerTest : public ::testing::Test {
     float sum = 0.0F;
     for (std::int64_t first = 0; first < 4; first += batch) {
       reducer_.begin(first + batch >= 4);
-      model_.forward_backward({&sum, DType::kFloat32, {1}}, tokens(inputs_, first, std::min(batch, 4 - first)),
+      model_.forward_backward({&sum, DType::kFloat32, {1}},
+                              tokens(inputs_, first, std::min(batch, 4 - first)),
                               tokens(targets_, first, std::min(batch, 4 - first)), 1.0F, reducer_,
                               pass(first, std::min(batch, 4 - first), dropout));
     }
@@ -75,7 +81,8 @@ TEST_F(TransformerTest, GradientsOfEveryParameter) {
   for (const float dropout : {0.0F, 0.2F}) {
     EXPECT_FLOAT_EQ(static_cast<float>(accumulate(4, dropout)), static_cast<float>(loss(dropout)));
     for (const Parameter& parameter : model_.parameters().parameters()) {
-      expect_gradient(parameter.value, parameter.gradient, [&] { return loss(dropout); }, parameter.name, 2e-2);
+      expect_gradient(
+          parameter.value, parameter.gradient, [&] { return loss(dropout); }, parameter.name, 2e-2);
     }
   }
 }
@@ -89,7 +96,8 @@ TEST_F(TransformerTest, MicrobatchesAddUp) {
       EXPECT_NEAR(accumulate(batch, dropout), whole_loss, 1e-5 * whole_loss);
       const std::vector<float> parts = gradients();
       for (std::size_t i = 0; i < whole.size(); ++i) {
-        ASSERT_NEAR(parts[i], whole[i], 1e-4 * (1.0F + std::abs(whole[i]))) << "element " << i << ", batch " << batch;
+        ASSERT_NEAR(parts[i], whole[i], 1e-4 * (1.0F + std::abs(whole[i])))
+            << "element " << i << ", batch " << batch;
       }
     }
   }
@@ -117,14 +125,16 @@ TEST_F(TransformerTest, CacheEqualsRecomputation) {
     std::int64_t begin = 0;
     for (const std::int64_t length : pieces) {
       Pass piece{.batch = 1, .sequence = length, .cache = &memory.cache()};
-      const Tensor result = model.next_token_logits({inputs_.data() + begin, DType::kInt32, {1, length}}, piece);
+      const Tensor result =
+          model.next_token_logits({inputs_.data() + begin, DType::kInt32, {1, length}}, piece);
       logits.assign(result.data<float>(), result.data<float>() + kVocabulary);
       begin += length;
     }
     return logits;
   };
   const std::vector<float> whole = logits_after({12});
-  for (const auto& pieces : std::vector<std::vector<std::int64_t>>{{11, 1}, {5, 7}, std::vector<std::int64_t>(12, 1)}) {
+  for (const auto& pieces :
+       std::vector<std::vector<std::int64_t>>{{11, 1}, {5, 7}, std::vector<std::int64_t>(12, 1)}) {
     const std::vector<float> other = logits_after(pieces);
     for (std::size_t v = 0; v < whole.size(); ++v) EXPECT_NEAR(other[v], whole[v], 1e-5);
   }
@@ -141,8 +151,13 @@ TEST_F(TransformerTest, CacheEqualsRecomputation) {
 }
 
 TEST_F(TransformerTest, CountsItsWork) {
-  const Transformer gpt2({.layers = 12, .width = 768, .heads = 12, .feed_forward = 3072, .context = 1024,
-                          .vocabulary = 50257, .init_stddev = 0.02F});
+  const Transformer gpt2({.layers = 12,
+                          .width = 768,
+                          .heads = 12,
+                          .feed_forward = 3072,
+                          .context = 1024,
+                          .vocabulary = 50257,
+                          .init_stddev = 0.02F});
   EXPECT_EQ(const_cast<Transformer&>(gpt2).parameters().num_parameters(), 124439808);
   EXPECT_NEAR(gpt2.flops_per_token(1024), 6.0 * (123653376.0 + 12.0 * 768 * 1024), 1.0);
 }

@@ -1,8 +1,8 @@
 #include "trainer/optim/lr_schedule.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 namespace trireme {
 namespace {

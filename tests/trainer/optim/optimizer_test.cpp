@@ -1,10 +1,10 @@
 // AdamW over parameters that decay and some that don't; clipping by the global norm.
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "parallel/parameter_buffer.h"
 #include "trainer/optim/adamw.h"
@@ -18,7 +18,8 @@ class OptimizerTest : public ::testing::Test {
   OptimizerTest() {
     // Decaying and other parameters alternate, with alignment gaps between.
     for (int i = 0; i < 5; ++i) {
-      parameters_.add("p" + std::to_string(i), {3 + i}, Initializer::normal(1.0F), /*weight_decay=*/i % 2 == 0);
+      parameters_.add("p" + std::to_string(i), {3 + i}, Initializer::normal(1.0F),
+                      /*weight_decay=*/i % 2 == 0);
     }
     parameters_.allocate();
     parameters_.initialize(1);
@@ -62,7 +63,8 @@ TEST_F(OptimizerTest, UpdatesAsTheFormulaSays) {
     std::size_t n = 0;
     for (const Parameter& parameter : parameters_.parameters()) {
       for (std::int64_t i = 0; i < parameter.shape.num_elements(); ++i, ++n) {
-        EXPECT_NEAR(parameter.value.data<float>()[i], expected[n].param, 1e-6) << parameter.name << " step " << step;
+        EXPECT_NEAR(parameter.value.data<float>()[i], expected[n].param, 1e-6)
+            << parameter.name << " step " << step;
       }
     }
   }

@@ -1,0 +1,52 @@
+// Text to tokens and back, without loss for any bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trireme {
+
+// decode(encode(bytes)) == bytes, valid UTF-8 or not.  encode() never makes the end-of-document token: who
+// joins documents puts it between them; it decodes to nothing.
+//
+// encode() keeps what it has learned about frequent words: one thread at a time.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  Tokenizer() = default;
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
+
+  // Appends the tokens of the text.
+  virtual void encode(std::string_view text, std::vector<std::int32_t>& tokens) = 0;
+  // The bytes that a token stands for.  REQUIRES: 0 <= token < vocab_size().
+  virtual std::string_view bytes_of(std::int32_t token) const = 0;
+  std::string decode(std::span<const std::int32_t> tokens) const;
+
+  // Tokens are 0 .. vocab_size() - 1, the end of a document among them.
+  virtual int vocab_size() const = 0;
+  virtual std::int32_t end_of_document() const = 0;
+
+  // How much of the beginning of a long text may be encoded by itself: the tokens of the two parts, joined,
+  // are those of the whole, whatever follows.  0 if there is no such place.
+  virtual std::size_t safe_cut(std::string_view text) const = 0;
+
+  virtual std::string kind() const = 0;  // "byte", "bpe"
+  // The whole tokenizer; load_tokenizer() has it back.  Equal tokenizers give equal text.
+  virtual std::string to_json() const = 0;
+  // A short name for exactly this tokenizer: shards carry it.
+  std::string identity() const;
+};
+
+// Throws a UserError for a file that is no tokenizer of ours.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
+// Durable; REFUSES to overwrite.
+void save_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& path);
+
+}  // namespace trireme

@@ -1,0 +1,25 @@
+#include "kernels/adamw.h"
+
+#include <glog/logging.h>
+
+#include "kernels/check.h"
+#include "kernels/cpu/isa.h"
+
+namespace trireme {
+
+TRIREME_DECLARE_CPU(adamw_step)
+
+void adamw_step(Tensor param, Tensor m, Tensor v, Tensor grad, Tensor gradient_scale,
+                const AdamWOptions& options, Stream stream) {
+  const OperandCheck check("adamw_step");
+  const Shape flat = {param.num_elements()};
+  check.operand("param", param, flat);
+  check.operand("m", m, flat);
+  check.operand("v", v, flat);
+  check.operand("grad", grad, flat);
+  check.operand("gradient_scale", gradient_scale, {1});
+  CHECK_GE(options.step, 1) << "adamw_step: steps count from 1";
+  TRIREME_CPU(adamw_step)(param, m, v, grad, gradient_scale, options, stream);
+}
+
+}  // namespace trireme

@@ -1,0 +1,30 @@
+#include "kernels/check.h"
+
+#include <glog/logging.h>
+
+namespace trireme {
+
+void OperandCheck::operand(const char* operand, const Tensor& x, const Shape& shape, Layout layout,
+                           DType dtype) const {
+  CHECK(x || shape.num_elements() == 0)
+      << op_ << ": " << operand << " is absent, " << shape.to_string() << " expected";
+  CHECK(x.device().is_cpu()) << op_ << ": " << operand << " is not in the CPU's memory";
+  CHECK(x.dtype() == dtype) << op_ << ": " << operand << " is of " << name(x.dtype()) << ", " << name(dtype)
+                            << " expected";
+  CHECK(x.shape() == shape) << op_ << ": " << operand << " is " << x.shape().to_string() << ", "
+                            << shape.to_string() << " expected";
+  CHECK(layout == Layout::kStrided || x.is_contiguous())
+      << op_ << ": rows of " << operand << " " << shape.to_string() << " lie apart, and may not";
+}
+
+void OperandCheck::dropout(const Dropout& dropout) const {
+  CHECK(0.0F <= dropout.probability && dropout.probability < 1.0F)
+      << op_ << ": dropout with probability " << dropout.probability;
+  CHECK_EQ(dropout.offset % 4, 0U) << op_ << ": offset of dropout";
+}
+
+void OperandCheck::num_dims(const char* operand, const Tensor& x, int expected) const {
+  CHECK_EQ(x.num_dims(), expected) << op_ << ": dimensions of " << operand << " " << x.shape().to_string();
+}
+
+}  // namespace trireme

@@ -1,0 +1,35 @@
+// What every op checks of its operands before any arithmetic.  Internal to kernels/.
+#pragma once
+
+#include "kernels/dropout.h"
+#include "kernels/dtype.h"
+#include "kernels/tensor.h"
+
+namespace trireme {
+
+// How an operand may lie in memory.
+enum class Layout {
+  kContiguous,
+  kStrided,  // any strides but the last, which is 1
+};
+
+// CHECKs operands of one op; a failure names the op, the operand, what it is and what was expected.
+class OperandCheck {
+ public:
+  explicit OperandCheck(const char* op) : op_(op) {}
+
+  void operand(const char* operand, const Tensor& x, const Shape& shape, Layout layout = Layout::kContiguous,
+               DType dtype = DType::kFloat32) const;
+  // As `operand`, unless x is empty.
+  void optional(const char* operand, const Tensor& x, const Shape& shape,
+                Layout layout = Layout::kContiguous) const {
+    if (x) this->operand(operand, x, shape, layout);
+  }
+  void dropout(const Dropout& dropout) const;
+  void num_dims(const char* operand, const Tensor& x, int expected) const;
+
+ private:
+  const char* op_;
+};
+
+}  // namespace trireme

@@ -1,0 +1,67 @@
+#include "kernels/cross_entropy.h"
+
+#include <cmath>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/simd.h"
+
+TRIREME_BEGIN_ISA
+
+// log(sum of exp(row)), without overflow.  NaN where there is NaN or +Inf; -Inf where all are -Inf.
+inline float log_sum_exp(const float* row, std::int64_t width) {
+  float largest = -3.4028235e38F;  // finite, so that a row of -Inf is not Inf - Inf
+#pragma omp simd reduction(max : largest)
+  for (std::int64_t v = 0; v < width; ++v) largest = row[v] > largest ? row[v] : largest;
+  // Float sums of short ranges, summed in double: a vocabulary is long.
+  constexpr std::int64_t kRange = 4096;
+  double total = 0.0;
+  for (std::int64_t begin = 0; begin < width; begin += kRange) {
+    const std::int64_t end = begin + kRange < width ? begin + kRange : width;
+    float sum = 0.0F;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t v = begin; v < end; ++v) sum += exp(row[v] - largest);
+    total += static_cast<double>(sum);
+  }
+  return largest + static_cast<float>(std::log(total));
+}
+
+void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N, Stream) {
+  const float* const logits = logits_NV.data<float>();
+  const std::int32_t* const targets = targets_N.data<std::int32_t>();
+  float* const lse = lse_N.data<float>();
+  float* const target_logit = target_logit_N.data<float>();
+  const std::int64_t width = logits_NV.dim(1);
+  const std::int64_t stride = logits_NV.stride(0);
+  parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
+    const float* const row = logits + n * stride;
+    const bool ignored = targets[n] == kIgnoredTarget;
+    lse[n] = ignored ? 0.0F : log_sum_exp(row, width);
+    target_logit[n] = ignored ? 0.0F : row[targets[n]];
+  });
+}
+
+void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N, float scale,
+                            Stream) {
+  const float* const logits = logits_NV.data<float>();
+  float* const dlogits = dlogits_NV.data<float>();
+  const std::int32_t* const targets = targets_N.data<std::int32_t>();
+  const float* const lse = lse_N.data<float>();
+  const std::int64_t width = logits_NV.dim(1);
+  const std::int64_t stride = logits_NV.stride(0);
+  const std::int64_t dstride = dlogits_NV.stride(0);
+  parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
+    const float* const in = logits + n * stride;
+    float* const out = dlogits + n * dstride;
+    if (targets[n] == kIgnoredTarget) {
+      std::memset(out, 0, static_cast<std::size_t>(width) * sizeof(float));
+      return;
+    }
+    const float log_sum = lse[n];
+#pragma omp simd
+    for (std::int64_t v = 0; v < width; ++v) out[v] = scale * exp(in[v] - log_sum);
+    out[targets[n]] -= scale;
+  });
+}
+
+TRIREME_END_ISA

@@ -1,0 +1,128 @@
+#include "kernels/norm.h"
+
+#include "kernels/cpu/column_sums.h"
+#include "kernels/cpu/dropout_mask.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/cpu/simd.h"
+
+TRIREME_BEGIN_ISA
+
+// sum = residual + dropout(branch), one row; `factors` is room for a row.
+inline void add_branch(float* sum, const float* residual, const float* branch, float* factors,
+                       const DropoutMask* mask, std::int64_t row, std::int64_t width) {
+  if (mask == nullptr) {
+#pragma omp simd
+    for (std::int64_t c = 0; c < width; ++c) sum[c] = residual[c] + branch[c];
+    return;
+  }
+  mask->draw(factors, row * width, width);
+#pragma omp simd
+  for (std::int64_t c = 0; c < width; ++c) sum[c] = residual[c] + branch[c] * factors[c];
+}
+
+void residual_layer_norm_forward(Tensor y_NC, Tensor sum_NC, Tensor mean_N, Tensor rstd_N, Tensor residual_NC,
+                                 Tensor branch_NC, Tensor weight_C, Tensor bias_C, float epsilon,
+                                 Dropout dropout, Stream) {
+  const std::int64_t width = residual_NC.dim(1);
+  const float* const residual = residual_NC.data<float>();
+  const float* const branch = branch_NC ? branch_NC.data<float>() : nullptr;
+  float* const sum = branch_NC ? sum_NC.data<float>() : nullptr;
+  float* const y = y_NC.data<float>();
+  float* const means = mean_N.data<float>();
+  float* const rstds = rstd_N.data<float>();
+  const float* const weight = weight_C.data<float>();
+  const float* const bias = bias_C.data<float>();
+  const DropoutMask mask(dropout);
+  const DropoutMask* const mask_if_any = dropout ? &mask : nullptr;
+
+  parallel_for(residual_NC.dim(0), 8, [=](std::int64_t begin, std::int64_t end) {
+    float* const factors = mask_if_any == nullptr ? nullptr : scratch_of_thread(width);
+    for (std::int64_t n = begin; n < end; ++n) {
+      const float* row = residual + n * width;
+      if (branch != nullptr) {
+        add_branch(sum + n * width, row, branch + n * width, factors, mask_if_any, n, width);
+        row = sum + n * width;
+      }
+      float total = 0.0F;
+#pragma omp simd reduction(+ : total)
+      for (std::int64_t c = 0; c < width; ++c) total += row[c];
+      const float mean = total / static_cast<float>(width);
+      float squares = 0.0F;
+#pragma omp simd reduction(+ : squares)
+      for (std::int64_t c = 0; c < width; ++c) squares += (row[c] - mean) * (row[c] - mean);
+      const float rstd = 1.0F / __builtin_sqrtf(squares / static_cast<float>(width) + epsilon);
+      float* const out = y + n * width;
+#pragma omp simd
+      for (std::int64_t c = 0; c < width; ++c) out[c] = (row[c] - mean) * rstd * weight[c] + bias[c];
+      means[n] = mean;
+      rstds[n] = rstd;
+    }
+  });
+}
+
+// One row: dsum += the gradient through the norm, and this row's share of dweight and dbias.
+inline void norm_row_backward(float* dsum, float* dweight, float* dbias, const float* dy, const float* sum,
+                              float mean, float rstd, const float* weight, std::int64_t width) {
+  float dot_1 = 0.0F;     // of the gradient of the normalised row with ones
+  float dot_norm = 0.0F;  // ... and with the normalised row
+#pragma omp simd reduction(+ : dot_1, dot_norm)
+  for (std::int64_t c = 0; c < width; ++c) {
+    const float normalised = (sum[c] - mean) * rstd;
+    const float d = dy[c] * weight[c];
+    dot_1 += d;
+    dot_norm += d * normalised;
+    dweight[c] += dy[c] * normalised;
+    dbias[c] += dy[c];
+  }
+  const float mean_1 = dot_1 / static_cast<float>(width);
+  const float mean_norm = dot_norm / static_cast<float>(width);
+#pragma omp simd
+  for (std::int64_t c = 0; c < width; ++c) {
+    const float normalised = (sum[c] - mean) * rstd;
+    dsum[c] += rstd * (dy[c] * weight[c] - mean_1 - normalised * mean_norm);
+  }
+}
+
+void residual_layer_norm_backward(Tensor dsum_NC, Tensor dbranch_NC, Tensor dweight_C, Tensor dbias_C,
+                                  Tensor dy_NC, Tensor sum_NC, Tensor mean_N, Tensor rstd_N, Tensor weight_C,
+                                  Dropout dropout, Stream) {
+  const std::int64_t width = sum_NC.dim(1);
+  float* const dsum = dsum_NC.data<float>();
+  float* const dbranch = dbranch_NC ? dbranch_NC.data<float>() : nullptr;
+  const float* const dy = dy_NC.data<float>();
+  const float* const sum = sum_NC.data<float>();
+  const float* const mean = mean_N.data<float>();
+  const float* const rstd = rstd_N.data<float>();
+  const float* const weight = weight_C.data<float>();
+  const DropoutMask mask(dropout);
+  const DropoutMask* const mask_if_any = dropout ? &mask : nullptr;
+
+  // Per range of rows: its sums for dweight, then for dbias.
+  const std::int64_t num_ranges = num_column_sum_ranges(sum_NC.dim(0));
+  float* const partial = scratch_of_op(num_ranges * 2 * width);
+  parallel_for(sum_NC.dim(0), kColumnSumRows, [=](std::int64_t begin, std::int64_t end) {
+    float* const sums = partial + begin / kColumnSumRows * 2 * width;
+    std::memset(sums, 0, static_cast<std::size_t>(2 * width) * sizeof(float));
+    float* const factors = mask_if_any == nullptr ? nullptr : scratch_of_thread(width);
+    for (std::int64_t n = begin; n < end; ++n) {
+      float* const row = dsum + n * width;
+      norm_row_backward(row, sums, sums + width, dy + n * width, sum + n * width, mean[n], rstd[n], weight,
+                        width);
+      if (dbranch == nullptr) continue;
+      float* const out = dbranch + n * width;
+      if (mask_if_any == nullptr) {
+        std::memcpy(out, row, static_cast<std::size_t>(width) * sizeof(float));
+      } else {
+        mask_if_any->draw(factors, n * width, width);
+#pragma omp simd
+        for (std::int64_t c = 0; c < width; ++c) out[c] = row[c] * factors[c];
+      }
+    }
+  });
+  add_partial_column_sums(dweight_C.data<float>(), partial, num_ranges, 2 * width, width);
+  add_partial_column_sums(dbias_C.data<float>(), partial + width, num_ranges, 2 * width, width);
+}
+
+TRIREME_END_ISA

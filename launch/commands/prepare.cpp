@@ -1,0 +1,161 @@
+#include "launch/commands/prepare.h"
+
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <unistd.h>
+
+#include "data/json.h"
+#include "data/prepare.h"
+
+namespace trireme {
+namespace {
+
+constexpr const char* kDescription = "Turn text into a data set: shards of tokens, and the tokenizer";
+constexpr const char* kFooter = R"(
+Inputs are text files, folders of them (at any depth, sorted; hidden files and links are skipped) and JSON Lines
+(*.jsonl, *.ndjson); any of them may be packed by gzip or zstd.  Text of any size is read with bounded memory.  Bytes
+that are no UTF-8 are kept as they are, and counted.
+
+Examples:
+  trireme prepare books/ --output data/books
+  trireme prepare fortunes.txt --separator % --vocab-size 2048 --output data/fortunes
+  trireme prepare dump.jsonl.zst --field content --tokenizer data/books/tokenizer.json --output data/dump
+
+Validation: documents are drawn by (seed, number of the document).  If that doesn't give about --validation-fraction
+of the text, as with one large file, the end of every document is for validation instead.
+
+OUTPUT appears when all of it is written and on the disk, and is not touched if anything fails.)";
+
+struct Arguments {
+  PrepareOptions options;
+  std::int64_t training_mib = 128;
+  bool json = false;
+};
+
+// On a terminal a line that moves; else a line at the beginning of each phase and every half minute.
+class ProgressPrinter {
+ public:
+  void operator()(const PrepareProgress& progress) {
+    const auto now = std::chrono::steady_clock::now();
+    const bool new_phase = phase_ != progress.phase;
+    if (new_phase) {
+      end_line();
+      phase_ = progress.phase;
+      begin_ = now;
+    }
+    const bool done = progress.bytes_done == progress.bytes_total;
+    if (!new_phase && !done &&
+        now - shown_ < (on_terminal_ ? std::chrono::milliseconds(200) : std::chrono::seconds(30)))
+      return;
+    shown_ = now;
+    const double seconds = std::chrono::duration<double>(now - begin_).count();
+    const double mib_done = static_cast<double>(progress.bytes_done) / (1 << 20);
+    const double mib_total = static_cast<double>(progress.bytes_total) / (1 << 20);
+    std::fprintf(stderr, "%s%s: %.1f of %.1f MiB", on_terminal_ ? "\r\033[K" : "", progress.phase, mib_done,
+                 mib_total);
+    if (seconds > 0.1) std::fprintf(stderr, ", %.1f MiB/s", mib_done / seconds);
+    line_is_open_ = true;
+    if (!on_terminal_) end_line();
+  }
+  void end_line() {
+    if (line_is_open_) std::fputc('\n', stderr);
+    line_is_open_ = false;
+  }
+
+ private:
+  const bool on_terminal_ = ::isatty(STDERR_FILENO) != 0;
+  std::string phase_;
+  bool line_is_open_ = false;
+  std::chrono::steady_clock::time_point begin_;
+  std::chrono::steady_clock::time_point shown_;
+};
+
+void print_json(const PrepareSummary& summary, const std::string& output) {
+  const Json json = {{"output", output},
+                     {"files", summary.num_files},
+                     {"documents", summary.num_documents},
+                     {"bytes", summary.num_bytes},
+                     {"documents_not_utf8", summary.num_not_utf8},
+                     {"validation_is_documents_ends", summary.documents_cut},
+                     {"tokenizer_training_bytes", summary.training_bytes},
+                     {"manifest", parse_json(summary.manifest.to_json(), output)}};
+  std::cout << json.dump(1) << std::endl;
+}
+
+void print_text(const PrepareSummary& summary, const std::string& output) {
+  const Manifest& manifest = summary.manifest;
+  std::printf("%s: %lld documents of %lld files, %.1f MiB of text\n", output.c_str(),
+              static_cast<long long>(summary.num_documents), static_cast<long long>(summary.num_files),
+              static_cast<double>(summary.num_bytes) / (1 << 20));
+  std::printf("  tokenizer   %s, %lld tokens\n", manifest.tokenizer_kind.c_str(),
+              static_cast<long long>(manifest.vocab_size));
+  for (const auto& [name, split] : manifest.splits)
+    std::printf("  %-10s  %lld tokens in %zu shards, %.2f bytes per token, unigram entropy %.3f nats\n",
+                name.c_str(), static_cast<long long>(split.num_tokens), split.shards.size(),
+                split.bytes_per_token(), split.unigram_entropy);
+  if (summary.documents_cut) std::printf("  validation is the end of every document\n");
+  if (summary.num_not_utf8 > 0)
+    std::printf("  %lld documents are no UTF-8; their bytes are kept\n",
+                static_cast<long long>(summary.num_not_utf8));
+  std::fflush(stdout);
+}
+
+void run(Arguments arguments) {
+  arguments.options.training_bytes = arguments.training_mib << 20;
+  ProgressPrinter progress;
+  const PrepareSummary summary = prepare(arguments.options, std::ref(progress));
+  progress.end_line();
+  if (arguments.json) {
+    print_json(summary, arguments.options.output);
+  } else {
+    print_text(summary, arguments.options.output);
+  }
+}
+
+}  // namespace
+
+void add_prepare_command(CLI::App& app) {
+  CLI::App& command = *app.add_subcommand("prepare", kDescription);
+  command.footer(kFooter);
+  const auto arguments = std::make_shared<Arguments>();  // lives as long as the callback
+  PrepareOptions& options = arguments->options;
+  static const std::map<std::string, TextFormat> kFormats = {
+      {"auto", TextFormat::kAuto}, {"text", TextFormat::kText}, {"jsonl", TextFormat::kJsonl}};
+
+  command.add_option("INPUT", options.inputs, "Files and folders of text")->required();
+  command.add_option("-o,--output", options.output, "Folder to make")->required();
+  command.add_flag("--force", options.replace, "Replace a data set in OUTPUT, once the new one is whole");
+  command.add_option("--format", options.documents.format, "What the files are; 'auto' goes by their names")
+      ->transform(CLI::CheckedTransformer(kFormats, CLI::ignore_case))
+      ->option_text("auto|text|jsonl [auto]");
+  command.add_option("--separator", options.documents.separator,
+                     "Line between two documents of a text file; without it a file is one document");
+  command.add_option("--field", options.documents.field, "Member of a row of JSON Lines that holds the text")
+      ->capture_default_str();
+  command
+      .add_option("--tokenizer", options.tokenizer,
+                  "'byte', 'bpe' (trained on this text), or the tokenizer.json of another data set")
+      ->capture_default_str();
+  command.add_option("--vocab-size", options.vocab_size, "Tokens of a trained tokenizer")
+      ->capture_default_str();
+  command
+      .add_option("--training-mib", arguments->training_mib,
+                  "Text to train the tokenizer on, at most; of a larger corpus a sample is drawn")
+      ->capture_default_str();
+  command.add_option("--validation-fraction", options.validation_fraction, "Share of the text, 0 to 0.5")
+      ->capture_default_str();
+  command.add_option("--seed", options.seed, "Of the draw of validation documents")->capture_default_str();
+  command
+      .add_option("--shard-tokens", options.shard_tokens, "Tokens of a shard; each takes 4 bytes of memory")
+      ->capture_default_str();
+  command.add_flag("--json", arguments->json, "Print the summary as JSON");
+  command.callback([arguments] { run(*arguments); });
+}
+
+}  // namespace trireme

@@ -1,0 +1,136 @@
+// Elementwise ops, reductions and dropout: what works on flat memory.
+#include "kernels/elementwise.h"
+
+#include <cmath>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "kernels/dropout.h"
+#include "kernels/reduce.h"
+#include "tests/kernels/operand.h"
+#include "tests/reference/dropout.h"
+
+namespace trireme {
+namespace {
+
+TEST(Fill, WritesAllAndNoMore) {
+  for (const std::int64_t n : {1, 31, 65537, 150001}) {
+    const Operand x = Operand::poisoned({n});
+    fill(x, 2.5F, {});
+    x.expect_near(reference::Array(static_cast<std::size_t>(n), 2.5), 0.0, "x");
+  }
+}
+
+TEST(Copy, RowsMayLieApart) {
+  for (const Shape& shape : {Shape{7}, Shape{1, 1}, Shape{5, 3}, Shape{2, 3, 4, 5}, Shape{300, 1, 700}}) {
+    Shape padded = shape;
+    for (int dim = 0; dim < shape.num_dims(); ++dim) padded[dim] += dim + 1;
+    const Operand x = Operand::random(shape, 1, 1.0, padded);
+    const Operand y = Operand::poisoned(shape, shape.num_dims() > 1 ? padded : Shape());
+    copy(y, x, {});
+    y.expect_near(x.doubles(), 0.0, "y");
+    const Operand dense = Operand::poisoned(shape);
+    copy(dense, y, {});
+    dense.expect_near(x.doubles(), 0.0, "dense");
+  }
+}
+
+TEST(Reduce, AddsToTheResult) {
+  for (const std::int64_t n : {1, 15, 17, 32768, 100003}) {
+    const Operand x = Operand::random({n}, 1);
+    const Operand y = Operand::random({n}, 2);
+    double differences = 3.0;
+    double squares = 3.0;
+    const reference::Array xs = x.doubles();
+    const reference::Array ys = y.doubles();
+    for (std::size_t i = 0; i < xs.size(); ++i) {
+      differences += xs[i] - ys[i];
+      squares += xs[i] * xs[i];
+    }
+    const Operand result = Operand::of({3.0F});
+    accumulate_sum_of_differences(result, x, y, {});
+    result.expect_near({differences}, 2e-7, "sum of differences");
+    const Operand result_of_squares = Operand::of({3.0F});
+    accumulate_sum_of_squares(result_of_squares, x, {});
+    result_of_squares.expect_near({squares}, 2e-7, "sum of squares");
+  }
+}
+
+// Ones that floats would lose beside 2^24.
+TEST(Reduce, SumsInDouble) {
+  std::vector<float> values(200000, 1.0F);
+  values[0] = 0x1.0p26F;
+  values[1] = -0x1.0p26F;
+  const Operand result = Operand::of({0.0F});
+  accumulate_sum_of_differences(result, Operand::of(values), Operand::zeros({200000}), {});
+  EXPECT_EQ(result.floats()[0], 199998.0F);
+}
+
+TEST(Reduce, SeesNanAndInf) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity(), 1e38F}) {
+    Operand x = Operand::random({70000}, 1);
+    x.set(69999, bad);
+    const Operand result = Operand::of({0.0F});
+    accumulate_sum_of_squares(result, x, {});
+    EXPECT_FALSE(std::isfinite(result.floats()[0])) << bad;
+  }
+}
+
+TEST(Reduce, IsTheSameForAnyThreads) {
+  const Operand x = Operand::random({300001}, 1);
+  const Operand y = Operand::random({300001}, 2);
+  expect_same_for_any_threads([&] {
+    const Operand result = Operand::of({0.0F});
+    accumulate_sum_of_differences(result, x, y, {});
+    accumulate_sum_of_squares(result, x, {});
+    return result.floats();
+  });
+}
+
+TEST(Dropout, AgreesWithReference) {
+  for (const std::int64_t n : {1, 3, 64, 1025, 5003}) {
+    for (const float probability : {0.0F, 0.1F, 0.5F, 0.999F}) {
+      const Dropout options{.probability = probability, .key = 0xDEADBEEF12345678u, .offset = 0xFFFFFFFF0u};
+      const Operand x = Operand::random({n}, 1);
+      const Operand y = Operand::poisoned({n});
+      dropout(y, x, options, {});
+      y.expect_near(reference::dropout(x.doubles(), options), 1e-6, "y");
+      dropout(x, x, options, {});
+      EXPECT_EQ(x.floats(), y.floats());
+    }
+  }
+}
+
+// A rank that holds the second half draws what a rank that holds all draws there.
+TEST(Dropout, DependsOnGlobalPositionAlone) {
+  const Operand x = Operand::random({512}, 1);
+  const Operand whole = Operand::poisoned({512});
+  const Operand half = Operand::poisoned({256});
+  dropout(whole, x, {.probability = 0.3F, .key = 4}, {});
+  dropout(half, x.tensor().slice(0, 256, 512), {.probability = 0.3F, .key = 4, .offset = 256}, {});
+  const reference::Array all = whole.doubles();
+  half.expect_near({all.begin() + 256, all.end()}, 0.0, "y");
+}
+
+TEST(Dropout, DropsTheShareAskedFor) {
+  const std::int64_t n = 200000;
+  const Operand x = Operand::of(std::vector<float>(static_cast<std::size_t>(n), 1.0F));
+  dropout(x, x, {.probability = 0.2F, .key = 1}, {});
+  std::int64_t dropped = 0;
+  for (const float value : x.floats()) {
+    dropped += value == 0.0F;
+    EXPECT_TRUE(value == 0.0F || value == 1.25F);
+  }
+  EXPECT_NEAR(static_cast<double>(dropped) / n, 0.2, 0.005);
+}
+
+TEST(DropoutDeathTest, BadOptions) {
+  const Operand x = Operand::zeros({4});
+  EXPECT_DEATH(dropout(x, x, {.probability = 1.0F}, {}), "probability 1");
+  EXPECT_DEATH(dropout(x, x, {.probability = 0.5F, .offset = 2}, {}), "offset");
+}
+
+}  // namespace
+}  // namespace trireme

@@ -1,0 +1,101 @@
+#include "tests/reference/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "tests/reference/dropout.h"
+
+namespace trireme::reference {
+namespace {
+
+// One query of one head: where its numbers lie, and its probabilities.
+class Query {
+ public:
+  Query(const Array& q, const Array& k, const AttentionSizes& sizes, const AttentionOptions& options,
+        std::int64_t b, std::int64_t h, std::int64_t t)
+      : sizes_(sizes), options_(options), b_(b), h_(h), t_(t), p(zeros(sizes.s)) {
+    double largest = -std::numeric_limits<double>::infinity();
+    for (std::int64_t s = 0; s < num_visible(); ++s) {
+      for (std::int64_t d = 0; d < sizes.d; ++d) {
+        at(p, s) += options.scale * at(q, query(d)) * at(k, key(s, d));
+      }
+      largest = std::max(largest, at(p, s));
+    }
+    double sum = 0.0;
+    for (std::int64_t s = 0; s < num_visible(); ++s) sum += std::exp(at(p, s) - largest);
+    lse = largest + std::log(sum);
+    for (std::int64_t s = 0; s < sizes.s; ++s) at(p, s) = s < num_visible() ? std::exp(at(p, s) - lse) : 0.0;
+  }
+
+  std::int64_t num_visible() const { return options_.causal ? t_ + sizes_.s - sizes_.t + 1 : sizes_.s; }
+  std::int64_t query(std::int64_t d) const { return ((b_ * sizes_.t + t_) * sizes_.h + h_) * sizes_.d + d; }
+  std::int64_t key(std::int64_t s, std::int64_t d) const {
+    return ((b_ * sizes_.s + s) * sizes_.k + h_ / (sizes_.h / sizes_.k)) * sizes_.d + d;
+  }
+  double dropout(std::int64_t s) const {
+    return dropout_factor(options_.dropout, ((b_ * sizes_.h + h_) * sizes_.t + t_) * sizes_.s + s);
+  }
+
+ private:
+  const AttentionSizes& sizes_;
+  const AttentionOptions& options_;
+  std::int64_t b_, h_, t_;
+
+ public:
+  Array p;  // [S], before dropout
+  double lse = 0.0;
+};
+
+template <typename Body>
+void for_each_query(const AttentionSizes& sizes, Body body) {
+  for (std::int64_t b = 0; b < sizes.b; ++b) {
+    for (std::int64_t h = 0; h < sizes.h; ++h) {
+      for (std::int64_t t = 0; t < sizes.t; ++t) body(b, h, t);
+    }
+  }
+}
+
+}  // namespace
+
+Attention attention(const Array& q, const Array& k, const Array& v, const AttentionSizes& sizes,
+                    const AttentionOptions& options) {
+  Attention result{zeros(sizes.b * sizes.t * sizes.h * sizes.d), zeros(sizes.b * sizes.h * sizes.t)};
+  for_each_query(sizes, [&](std::int64_t b, std::int64_t h, std::int64_t t) {
+    const Query query(q, k, sizes, options, b, h, t);
+    at(result.lse, (b * sizes.h + h) * sizes.t + t) = query.lse;
+    for (std::int64_t s = 0; s < query.num_visible(); ++s) {
+      const double weight = at(query.p, s) * query.dropout(s);
+      for (std::int64_t d = 0; d < sizes.d; ++d)
+        at(result.out, query.query(d)) += weight * at(v, query.key(s, d));
+    }
+  });
+  return result;
+}
+
+AttentionGradients attention_backward(const Array& dout, const Array& q, const Array& k, const Array& v,
+                                      const AttentionSizes& sizes, const AttentionOptions& options) {
+  AttentionGradients result{zeros(std::ssize(q)), zeros(std::ssize(k)), zeros(std::ssize(v))};
+  for_each_query(sizes, [&](std::int64_t b, std::int64_t h, std::int64_t t) {
+    const Query query(q, k, sizes, options, b, h, t);
+    Array dp = zeros(sizes.s);
+    double sum = 0.0;  // over keys of p dp
+    for (std::int64_t s = 0; s < query.num_visible(); ++s) {
+      for (std::int64_t d = 0; d < sizes.d; ++d) {
+        at(dp, s) += at(dout, query.query(d)) * at(v, query.key(s, d)) * query.dropout(s);
+        at(result.dv, query.key(s, d)) += at(query.p, s) * query.dropout(s) * at(dout, query.query(d));
+      }
+      sum += at(query.p, s) * at(dp, s);
+    }
+    for (std::int64_t s = 0; s < query.num_visible(); ++s) {
+      const double dscore = at(query.p, s) * (at(dp, s) - sum) * options.scale;
+      for (std::int64_t d = 0; d < sizes.d; ++d) {
+        at(result.dq, query.query(d)) += dscore * at(k, query.key(s, d));
+        at(result.dk, query.key(s, d)) += dscore * at(q, query.query(d));
+      }
+    }
+  });
+  return result;
+}
+
+}  // namespace trireme::reference

@@ -1,0 +1,28 @@
+#include "tests/reference/embedding.h"
+
+#include "tests/reference/dropout.h"
+
+namespace trireme::reference {
+
+Array embedding(const Tokens& tokens, const Array& token_table, const Array& position_table,
+                std::int64_t first_position, const Dropout& dropout, std::int64_t t, std::int64_t c) {
+  Array x = zeros(std::ssize(tokens) * c);
+  for (std::int64_t i = 0; i < std::ssize(x); ++i) {
+    const std::int64_t n = i / c;
+    at(x, i) = at(token_table, tokens[static_cast<std::size_t>(n)] * c + i % c) +
+               at(position_table, (first_position + n % t) * c + i % c);
+  }
+  return reference::dropout(x, dropout);
+}
+
+void embedding_backward(Array& dtoken_table, Array& dposition_table, const Array& dx, const Tokens& tokens,
+                        const Dropout& dropout, std::int64_t t, std::int64_t c) {
+  const Array dropped = reference::dropout(dx, dropout);
+  for (std::int64_t i = 0; i < std::ssize(dx); ++i) {
+    const std::int64_t n = i / c;
+    at(dtoken_table, tokens[static_cast<std::size_t>(n)] * c + i % c) += at(dropped, i);
+    at(dposition_table, n % t * c + i % c) += at(dropped, i);
+  }
+}
+
+}  // namespace trireme::reference

@@ -1,0 +1,157 @@
+#include "trainer/config_keys.h"
+
+#include <charconv>
+
+namespace trireme {
+namespace {
+
+template <auto kSection, auto kField>
+auto& at(Config& config) {
+  return config.*kSection.*kField;
+}
+
+// A path and the member of that name: neither can be written without the other.
+#define TRIREME_KEY(section, name) \
+#section "." #name, &at < &Config::section, &decltype(Config::section)::name>
+
+ConfigRule any() {
+  return {};
+}
+ConfigRule required() {
+  return {.required = true};
+}
+ConfigRule between(double low, double high) {
+  return {.low = low, .high = high};
+}
+ConfigRule above(double low) {
+  return {.low = low, .low_excluded = true};
+}
+ConfigRule at_least(double low) {
+  return {.low = low};
+}
+ConfigRule count(double low, double high) {
+  return {.low = low, .high = high, .ceiling = true};
+}
+ConfigRule share() {
+  return {.low = 0, .high = 1, .high_excluded = true};
+}
+ConfigRule one_of(std::vector<std::string_view> choices) {
+  return {.choices = std::move(choices)};
+}
+
+// Bounds that no sensible run meets, so that products of sizes stay far from overflow.
+constexpr double kMostSteps = 1e12;
+constexpr double kMostTokens = 1e12;
+constexpr double kLargestWidth = 1 << 20;
+constexpr double kLongestContext = 1 << 24;
+
+std::vector<ConfigKey> make_keys() {
+  return {
+      {TRIREME_KEY(run, directory), required(),
+       "Folder of the run, made if missing: resolved config, metrics, checkpoints, report."},
+      {TRIREME_KEY(run, seed), at_least(0),
+       "Decides initial values, the order of the data and dropout; the same seed gives the same run."},
+      {TRIREME_KEY(run, threads), between(0, 4096),
+       "CPU threads of each rank; 0 divides the node's cores among its ranks."},
+
+      {TRIREME_KEY(data, path), required(), "Folder of shards that `trireme prepare` wrote."},
+      {TRIREME_KEY(data, prefetch), between(1, 1024), "Microbatches read ahead of the one being computed."},
+
+      {TRIREME_KEY(model, layers), count(1, 10000), "Transformer blocks, one upon the other."},
+      {TRIREME_KEY(model, width), count(1, kLargestWidth),
+       "Numbers that represent a token between blocks; a multiple of model.heads."},
+      {TRIREME_KEY(model, heads), count(1, 65536), "Attention heads of a block."},
+      {TRIREME_KEY(model, feed_forward), count(0, 16 * kLargestWidth),
+       "Hidden width of a block's feed-forward network; 0 stands for four times model.width."},
+      {TRIREME_KEY(model, context), count(1, kLongestContext),
+       "Tokens of a training sequence, and the most that the model can look back on."},
+      {TRIREME_KEY(model, dropout), share(), "Share of activations dropped at random in training."},
+      {TRIREME_KEY(model, init_stddev), above(0), "Standard deviation of the initial weights."},
+
+      {TRIREME_KEY(optim, learning_rate), above(0), "Highest learning rate, reached when the warm-up ends."},
+      {TRIREME_KEY(optim, min_learning_rate), at_least(0),
+       "Learning rate at the last step under schedules cosine and linear."},
+      {TRIREME_KEY(optim, schedule), one_of({"cosine", "linear", "constant", "inverse_sqrt"}),
+       "Course of the learning rate after the warm-up."},
+      {TRIREME_KEY(optim, warmup_steps), count(0, kMostSteps),
+       "Steps over which the learning rate rises from 0 in a straight line."},
+      {TRIREME_KEY(optim, beta1), share(), "AdamW: decay of the mean of gradients."},
+      {TRIREME_KEY(optim, beta2), share(), "AdamW: decay of the mean of squared gradients."},
+      {TRIREME_KEY(optim, epsilon), above(0), "AdamW: added to the denominator."},
+      {TRIREME_KEY(optim, weight_decay), at_least(0),
+       "AdamW: decoupled decay of matrices; biases and norms are never decayed."},
+      {TRIREME_KEY(optim, grad_clip), at_least(0),
+       "Largest norm of the whole gradient, which is scaled down to it; 0 does not clip."},
+
+      {TRIREME_KEY(train, steps), count(1, kMostSteps), "Optimizer steps of the run."},
+      {TRIREME_KEY(train, batch_sequences), count(0, kMostTokens),
+       "Sequences per step, of all ranks together; set this or train.batch_tokens."},
+      {TRIREME_KEY(train, batch_tokens), count(0, kMostTokens),
+       "The same counted in tokens; a multiple of model.context."},
+      {TRIREME_KEY(train, microbatch_sequences), count(1, 1 << 20),
+       "Sequences that a rank computes at once; more need more memory, and change no result."},
+      {TRIREME_KEY(train, on_nonfinite), one_of({"stop", "skip"}),
+       "What a loss or gradient of NaN or Inf does: stop the run, or skip that step and count it."},
+      {TRIREME_KEY(train, log_every), count(1, kMostSteps), "Steps between two lines of metrics."},
+      {TRIREME_KEY(train, eval_every), count(0, kMostSteps),
+       "Steps between two validations; 0 validates only at the end."},
+      {TRIREME_KEY(train, eval_sequences), count(1, kMostTokens),
+       "Sequences of the validation split that a validation reads."},
+
+      {TRIREME_KEY(checkpoint, every), count(0, kMostSteps),
+       "Steps between two checkpoints; 0 saves only at the end and on a signal."},
+      {TRIREME_KEY(checkpoint, keep_last), count(1, 1e6), "Newest checkpoints that are kept."},
+      {TRIREME_KEY(checkpoint, keep_every), count(0, kMostSteps),
+       "Checkpoints at multiples of this many steps are kept too; 0 keeps none of them."},
+      {TRIREME_KEY(checkpoint, resume), any(),
+       "Go on from the newest valid checkpoint in run.directory, if there is one."},
+
+      {TRIREME_KEY(parallel, data), count(0, 1 << 20),
+       "Replicas of the model that share a batch among them; 0 takes all ranks."},
+      {TRIREME_KEY(parallel, bucket_mib), between(1e-3, 65536),
+       "Gradients summed over ranks at a time, in MiB; the sum of one overlaps computing the next."},
+  };
+}
+#undef TRIREME_KEY
+
+std::string number(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
+}  // namespace
+
+std::string ConfigRule::words() const {
+  if (required) return "not empty";
+  if (!choices.empty()) {
+    std::string text = "one of ";
+    for (const auto choice : choices) text.append(text.size() > 7 ? ", " : "").append(choice);
+    return text;
+  }
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (low > -kInfinity && high < kInfinity && !ceiling) {
+    return "from " + number(low) + (high_excluded ? " to below " : " to ") + number(high);
+  }
+  if (low > -kInfinity) return (low_excluded ? "above " : "at least ") + number(low);
+  return "";
+}
+
+const std::vector<ConfigKey>& config_keys() {
+  static const std::vector<ConfigKey> keys = make_keys();
+  return keys;
+}
+
+const std::vector<ConfigSection>& config_sections() {
+  static const std::vector<ConfigSection> sections = {
+      {"run", "This run."},
+      {"data", "What it learns from."},
+      {"model", "A decoder-only Transformer of GPT-2's shape."},
+      {"optim", "AdamW and the learning rate."},
+      {"train", "Steps, batches and what is logged."},
+      {"checkpoint", "What lets a run go on after an interruption."},
+      {"parallel", "How ranks share the work."},
+  };
+  return sections;
+}
+
+}  // namespace trireme

@@ -1,0 +1,31 @@
+#include "trainer/evaluate.h"
+
+#include <algorithm>
+
+#include "data/loader.h"
+#include "data/sampler.h"
+
+namespace trireme {
+
+double evaluate_loss(Transformer& model, TokenDataset& data, std::int64_t sequences, std::int64_t microbatch,
+                     Communicator& data_axis) {
+  const std::int64_t context = model.options().context;
+  sequences = std::min(sequences, Sampler::windows_in(data.num_tokens(), context));
+  const RowRange rows = rows_of_rank(sequences, data_axis.rank(), data_axis.size());
+  const Stream stream;
+  float loss_sum = 0.0F;
+  const Tensor loss_1(&loss_sum, DType::kFloat32, {1});
+  Batch batch;
+  for (std::int64_t first = rows.begin; first < rows.end; first += microbatch) {
+    const std::int64_t count = std::min(microbatch, rows.end - first);
+    read_windows(data, first, count, context, batch);
+    const Shape shape = {count, context};
+    model.forward_loss(loss_1, {batch.inputs.data(), DType::kInt32, shape},
+                       {batch.targets.data(), DType::kInt32, shape},
+                       {.batch = count, .sequence = context, .stream = stream});
+  }
+  data_axis.wait(data_axis.all_reduce(loss_1, ReduceOp::kSum, stream), stream);
+  return loss_sum / static_cast<double>(sequences * context);
+}
+
+}  // namespace trireme

@@ -1,0 +1,100 @@
+#include "trainer/metrics.h"
+
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <optional>
+
+#include "trainer/append_file.h"
+#include "trainer/metrics_file.h"
+#include "trainer/progress.h"
+#include "trainer/readable.h"
+#include "trainer/tensorboard.h"
+
+namespace trireme {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct EarlierAttempts {
+  bool any = false;
+  std::int64_t last_step = 0;
+  std::int64_t last_validation = -1;  // step of it, of those that stay
+  double elapsed_s = 0;
+};
+
+// Reads what there is and drops what is done again.
+EarlierAttempts take_over(const fs::path& path, std::int64_t start_step) {
+  if (!fs::exists(path)) return {};
+  const MetricsHistory history = read_metrics(path);
+  EarlierAttempts earlier{
+      .any = !history.attempts.empty(), .last_step = history.last_step(), .elapsed_s = history.elapsed_s()};
+  for (const auto& validation : history.validations) {
+    if (validation.step <= start_step) earlier.last_validation = validation.step;
+  }
+  drop_metrics_after(path, start_step);
+  return earlier;
+}
+
+}  // namespace
+
+struct MetricsLog::Impl {
+  Impl(const fs::path& run, std::int64_t start)
+      : start_step(start),
+        tensorboard((run / "tensorboard").string(), start),
+        earlier(take_over(run / "metrics.jsonl", start)),
+        lines((run / "metrics.jsonl").string()),
+        progress(std::cout, terminal_columns()) {}
+
+  // An attempt that does nothing, since the run is done, leaves no trace.
+  void begin_attempt() {
+    if (begun) return;
+    begun = true;
+    const std::int64_t repeated = std::max<std::int64_t>(0, earlier.last_step - start_step);
+    lines.append(metrics_line(AttemptMetrics{start_step, repeated, earlier.elapsed_s}));
+  }
+
+  std::int64_t start_step;
+  TensorboardWriter tensorboard;  // first: makes the folder of the run
+  EarlierAttempts earlier;
+  AppendFile lines;
+  Progress progress;
+  bool begun = false;
+};
+
+MetricsLog::MetricsLog(const std::string& run_directory, std::int64_t start_step)
+    : impl_(std::make_unique<Impl>(run_directory, start_step)) {}
+
+MetricsLog::~MetricsLog() = default;
+
+void MetricsLog::train_step(const StepMetrics& metrics) {
+  impl_->begin_attempt();
+  StepMetrics total = metrics;
+  total.elapsed_s += impl_->earlier.elapsed_s;
+  impl_->lines.append(metrics_line(total));
+  const TensorboardScalar scalars[] = {
+      {"train/loss", metrics.loss},
+      {"train/learning_rate", metrics.learning_rate},
+      {"train/grad_norm", metrics.grad_norm},
+      {"speed/tokens_per_second", metrics.tokens_per_second},
+      {"speed/share_of_peak", metrics.share_of_peak},
+      {"speed/data_wait", metrics.data_wait},
+  };
+  impl_->tensorboard.add(metrics.step, scalars);
+  impl_->progress.step(metrics);
+}
+
+void MetricsLog::validation(std::int64_t step, double loss) {
+  impl_->progress.note("step " + std::to_string(step) + "  validation loss " + readable_number(loss, 5) +
+                       "  perplexity " + readable_number(std::exp(loss), 4));
+  if (step <= impl_->earlier.last_validation) return;  // an earlier attempt has logged it, and saved after it
+  impl_->lines.append(metrics_line(ValidationMetrics{step, loss}));
+  const TensorboardScalar scalars[] = {{"validation/loss", loss}, {"validation/perplexity", std::exp(loss)}};
+  impl_->tensorboard.add(step, scalars);
+}
+
+void MetricsLog::note(const std::string& text) {
+  impl_->progress.note(text);
+}
+
+}  // namespace trireme

@@ -1,0 +1,163 @@
+#include "trainer/metrics_file.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include <nlohmann/json.hpp>
+
+#include "data/durable_file.h"
+
+namespace trireme {
+namespace {
+
+using Json = nlohmann::ordered_json;
+struct Entry {
+  std::variant<AttemptMetrics, StepMetrics, ValidationMetrics> content;
+  double time = 0;
+
+  template <typename Content>
+  const Content* as() const {
+    return std::get_if<Content>(&content);
+  }
+};
+
+double seconds_since_1970() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count() / 1e3;
+}
+
+// The members of a line about training, by the names they are stored under, besides `step`.
+template <typename Metrics, typename Visit>
+void for_each_member(Metrics& metrics, Visit visit) {
+  visit("steps", metrics.steps);
+  visit("loss", metrics.loss);
+  visit("learning_rate", metrics.learning_rate);
+  visit("grad_norm", metrics.grad_norm);
+  visit("tokens_per_second", metrics.tokens_per_second);
+  visit("share_of_peak", metrics.share_of_peak);
+  visit("data_wait", metrics.data_wait);
+  visit("tokens", metrics.tokens);
+  visit("skipped_steps", metrics.skipped_steps);
+  visit("elapsed_s", metrics.elapsed_s);
+  visit("remaining_s", metrics.remaining_s);
+}
+
+std::string line_of(const Json& json) {
+  return json.dump() + "\n";
+}
+
+// Whether the member was there, of its type; null stands for a number that is not finite.
+template <typename Value>
+bool read_member(const Json& json, const char* name, Value& value) {
+  const auto found = json.find(name);
+  if (found == json.end()) return false;
+  if (std::is_same_v<Value, double> && found->is_null()) {
+    value = static_cast<Value>(std::numeric_limits<double>::quiet_NaN());
+    return true;
+  }
+  if (!found->is_number() || (std::is_integral_v<Value> && !found->is_number_integer())) return false;
+  value = found->get<Value>();
+  return true;
+}
+
+// Nothing if it is no line of ours.
+std::optional<Entry> parsed(std::string_view line) {
+  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  std::int64_t step = 0;
+  if (!json.is_object() || !read_member(json, "step", step)) return std::nullopt;
+  double time = 0;
+  read_member(json, "time", time);
+  if (json.contains("event")) {
+    AttemptMetrics attempt{.start_step = step};
+    read_member(json, "repeated_steps", attempt.repeated_steps);
+    read_member(json, "elapsed_s", attempt.elapsed_s);
+    return Entry{attempt, time};
+  }
+  ValidationMetrics validation{.step = step};
+  if (read_member(json, "validation_loss", validation.loss)) return Entry{validation, time};
+  StepMetrics metrics;
+  metrics.step = step;
+  bool whole = true;
+  for_each_member(metrics,
+                  [&](const char* name, auto& value) { whole = read_member(json, name, value) && whole; });
+  if (!whole) return std::nullopt;
+  return Entry{metrics, time};
+}
+
+// Calls visit(line with its end, entry or nothing) for each line of a file's text.
+template <typename Visit>
+void for_each_line(std::string_view text, Visit visit) {
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    const bool torn = end == std::string_view::npos;
+    const std::string_view line = text.substr(0, torn ? text.size() : end + 1);
+    visit(line, torn ? std::nullopt : parsed(line));
+    text.remove_prefix(line.size());
+  }
+}
+
+}  // namespace
+
+std::int64_t MetricsHistory::last_step() const {
+  return steps.empty() ? 0 : steps.back().step;
+}
+
+double MetricsHistory::elapsed_s() const {
+  const double before = attempts.empty() ? 0 : attempts.back().elapsed_s;
+  return steps.empty() ? before : std::max(before, steps.back().elapsed_s);
+}
+
+std::string metrics_line(const AttemptMetrics& attempt) {
+  return line_of({{"event", "start"},
+                  {"step", attempt.start_step},
+                  {"time", seconds_since_1970()},
+                  {"repeated_steps", attempt.repeated_steps},
+                  {"elapsed_s", attempt.elapsed_s}});
+}
+
+std::string metrics_line(const StepMetrics& metrics) {
+  Json json = {{"step", metrics.step}, {"time", seconds_since_1970()}};
+  for_each_member(metrics, [&](const char* name, const auto& value) { json[name] = value; });
+  return line_of(json);
+}
+
+std::string metrics_line(const ValidationMetrics& validation) {
+  return line_of({{"step", validation.step},
+                  {"time", seconds_since_1970()},
+                  {"validation_loss", validation.loss},
+                  {"perplexity", std::exp(validation.loss)}});
+}
+
+MetricsHistory read_metrics(const std::filesystem::path& path) {
+  MetricsHistory history;
+  for_each_line(read_whole_file(path), [&](std::string_view, const std::optional<Entry>& entry) {
+    if (!entry) return;
+    history.last_time = entry->time;
+    if (const auto* attempt = entry->as<AttemptMetrics>()) history.attempts.push_back(*attempt);
+    if (const auto* metrics = entry->as<StepMetrics>()) history.steps.push_back(*metrics);
+    if (const auto* validation = entry->as<ValidationMetrics>()) history.validations.push_back(*validation);
+  });
+  return history;
+}
+
+void drop_metrics_after(const std::filesystem::path& path, std::int64_t step) {
+  const std::string text = read_whole_file(path);
+  std::string kept;
+  for_each_line(text, [&](std::string_view line, const std::optional<Entry>& entry) {
+    if (!entry) return;
+    const auto* metrics = entry->as<StepMetrics>();
+    const auto* validation = entry->as<ValidationMetrics>();
+    const bool later =
+        (metrics != nullptr && metrics->step > step) || (validation != nullptr && validation->step > step);
+    if (!later) kept += line;
+  });
+  if (kept.size() != text.size()) write_durably(path, kept, IfExists::kReplace);
+}
+
+}  // namespace trireme
