@@ -34,6 +34,7 @@ std::vector<std::uint64_t> gather_numbers(const std::vector<std::uint64_t>& numb
 
 std::string broadcast_text(const std::string& text, int root, Communicator& communicator) {
   const std::size_t size = gather_numbers({text.size()}, communicator)[static_cast<std::size_t>(root)];
+  if (size == 0) return "";
   std::vector<std::int32_t> words((size + kWord - 1) / kWord);
   if (communicator.rank() == root) std::memcpy(words.data(), text.data(), size);
   communicator.wait(communicator.broadcast(tensor_of(words), root, {}), {});
