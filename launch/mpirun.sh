@@ -45,7 +45,7 @@ fi
 # Ranks write to a pseudo-terminal of mpirun's, and cannot see whether a real one is behind it.
 TRIREME_TERMINAL=0
 if [ -t 1 ]; then
-  read -r _ TRIREME_TERMINAL < <(stty size <&1)
+  { read -r _ TRIREME_TERMINAL <<<"$(stty size <&3)"; } 3<&1
 fi
 export TRIREME_TERMINAL
 

@@ -49,8 +49,8 @@ class Axis {
   }
 
   double pixel(double value) const {
-    const double way =
-        log_ ? std::log(value / low_) / std::log(high_ / low_) : (value - low_) / (high_ - low_);
+    const double way = log_ ? (std::log(value) - std::log(low_)) / (std::log(high_) - std::log(low_))
+                            : (value - low_) / (high_ - low_);
     return low_pixel_ + way * (high_pixel_ - low_pixel_);
   }
   bool shows(double value) const { return std::isfinite(value) && (!log_ || value > 0); }
@@ -76,7 +76,7 @@ class Axis {
  private:
   std::vector<double> log_ticks(int count) const {
     std::vector<double> values;
-    const double decades = std::log10(high_ / low_);
+    const double decades = std::log10(high_) - std::log10(low_);
     const std::vector<double> within = decades > 3     ? std::vector<double>{1}
                                        : decades > 1.2 ? std::vector<double>{1, 2, 5}
                                                        : std::vector<double>{1, 1.5, 2, 3, 5, 7};
