@@ -10,6 +10,8 @@
 #include <glog/logging.h>
 
 #include "data/user_error.h"
+#include "launch/commands/checkpoint.h"
+#include "launch/commands/data.h"
 #include "launch/commands/evaluate.h"
 #include "launch/commands/generate.h"
 #include "launch/commands/prepare.h"
@@ -37,6 +39,8 @@ void add_commands(CLI::App& app, Process& process) {
   add_evaluate_command(app, process);
   add_generate_command(app, process);
   add_report_command(app);
+  add_checkpoint_command(app, process);
+  add_data_command(app);
 }
 
 void describe(CLI::App& app) {

@@ -1,7 +1,7 @@
-// Every #include of ours, against the directions that the folders may look in; and the cages of third-party headers.
+// Every #include of ours, against the directions that the folders may look in; and the cages of third-party
+// headers.
 
-#include <gtest/gtest.h>
-
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -9,6 +9,8 @@
 #include <set>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace {
 
@@ -82,9 +84,11 @@ TEST(Includes, ThirdPartyHeadersStayInTheirCages) {
     if (include.quoted) continue;
     for (const auto& [pattern, places] : kCages) {
       if (!std::regex_match(include.header, std::regex(pattern))) continue;
-      const bool inside = std::any_of(places.begin(), places.end(),
-                                      [&](const std::string& place) { return include.file.starts_with(place); });
-      EXPECT_TRUE(inside) << include.file << ":" << include.line << ": " << include.header << " has its own place";
+      const bool inside = std::any_of(places.begin(), places.end(), [&](const std::string& place) {
+        return include.file.starts_with(place);
+      });
+      EXPECT_TRUE(inside) << include.file << ":" << include.line << ": " << include.header
+                          << " has its own place";
     }
   }
 }

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "parallel/self_communicator.h"
+#include "tests/support/damage.h"
 #include "tests/support/program.h"
 #include "tests/support/temp_dir.h"
 #include "trainer/checkpoint/folders.h"
@@ -231,6 +232,34 @@ TEST_F(TrainingTest, MistakesAreOneLineAndExitCodeTwo) {
     EXPECT_EQ(errors.find("trireme: "), errors.rfind("trireme: ")) << "said twice: " << errors;
     EXPECT_FALSE(fs::exists(fs::path(fresh) / "checkpoints")) << c.message;
   }
+}
+
+TEST_F(TrainingTest, CheckpointsAndDataCanBeLookedAtAndChecked) {
+  const std::string run = runs_ / "run";
+  train(2, run, {"train.steps=20"});
+  const auto outcome = [](std::vector<std::string> words) {
+    words.insert(words.begin(), TRIREME_PROGRAM);
+    Program program(std::move(words));
+    const int code = program.wait();
+    return std::to_string(code) + "\n" + program.output() + program.errors();
+  };
+  EXPECT_NE(outcome({"checkpoint", "inspect", run}).find("parameter blocks.1.mlp.out.weight [32, 128]"),
+            std::string::npos);
+  EXPECT_EQ(
+      nlohmann::json::parse(outcome({"checkpoint", "inspect", run, "--json"}).substr(2))["state"]["step"],
+      20);
+  const std::string newest = checkpoint_folder(run, 20);
+  EXPECT_EQ(outcome({"checkpoint", "verify", run}),
+            "0\n" + newest + " is whole\n" + checkpoint_folder(run, 10).string() + " is whole\n");
+  flip_bit(newest + "/rank_00001_of_00002.h5", 100000);
+  EXPECT_NE(outcome({"checkpoint", "verify", run}).find("1 of 2 checkpoints are damaged"), std::string::npos);
+
+  EXPECT_NE(outcome({"data", "inspect", data()}).find("tokenizer  byte, 257 tokens"), std::string::npos);
+  EXPECT_NE(outcome({"data", "verify", data()}).find("train is whole"), std::string::npos);
+  const std::string copy = runs_ / "copy";
+  fs::copy(data(), copy);
+  flip_bit(copy + "/train_00000.h5", 20000);
+  EXPECT_EQ(outcome({"data", "verify", copy}).substr(0, 2), "2\n");
 }
 
 TEST_F(TrainingTest, TrainedModelsAreEvaluatedAndGenerate) {

@@ -1,8 +1,8 @@
 #include "trainer/model/transformer_options.h"
 
-#include <nlohmann/json.hpp>
+#include <type_traits>
 
-#include "data/user_error.h"
+#include "data/json.h"
 
 namespace trireme {
 namespace {
@@ -35,19 +35,17 @@ TransformerOptions TransformerOptions::from_config(const ModelConfig& config, st
 
 TransformerOptions TransformerOptions::from_json(const std::string& json, const std::string& source) {
   TransformerOptions options;
-  const auto parsed = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  const Json parsed = parse_json(json, source);
   for_each_option(options, [&](const char* key, auto& member) {
-    if (!parsed.is_object() || !parsed.contains(key) || !parsed[key].is_number()) {
-      throw UserError(source, std::string("the model's description lacks the number \"") + key + "\"",
-                      "use a checkpoint that trireme wrote");
-    }
-    member = parsed[key].get<std::remove_reference_t<decltype(member)>>();
+    using Member = std::remove_reference_t<decltype(member)>;
+    using Stored = std::conditional_t<std::is_floating_point_v<Member>, double, std::int64_t>;
+    member = static_cast<Member>(json_value<Stored>(parsed, key, source));
   });
   return options;
 }
 
 std::string TransformerOptions::to_json() const {
-  nlohmann::ordered_json json;
+  Json json;
   for_each_option(*this, [&](const char* key, const auto& member) { json[key] = member; });
   return json.dump();
 }
