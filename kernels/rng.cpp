@@ -5,12 +5,17 @@
 
 namespace trireme {
 
-float normal(std::uint64_t key, std::uint64_t n) {
-  const auto bits = philox(key, n);
-  // 1 - uniform lies in (0, 1], so the logarithm is finite.
-  const double radius = std::sqrt(-2.0 * std::log(1.0 - static_cast<double>(uniform(bits[0]))));
-  const double angle = 2.0 * std::numbers::pi * static_cast<double>(uniform(bits[1]));
-  return static_cast<float>(radius * std::cos(angle));
+std::array<float, 4> normals(std::uint64_t key, std::uint64_t block) {
+  const auto bits = philox(key, block);
+  std::array<float, 4> result{};
+  for (std::size_t i = 0; i < 4; i += 2) {
+    // 1 - uniform lies in (0, 1], so the logarithm is finite.
+    const double radius = std::sqrt(-2.0 * std::log(1.0 - static_cast<double>(uniform(bits[i]))));
+    const double angle = 2.0 * std::numbers::pi * static_cast<double>(uniform(bits[i + 1]));
+    result[i] = static_cast<float>(radius * std::cos(angle));
+    result[i + 1] = static_cast<float>(radius * std::sin(angle));
+  }
+  return result;
 }
 
 }  // namespace trireme

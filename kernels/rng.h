@@ -41,7 +41,9 @@ constexpr std::uint64_t key_of(std::uint64_t seed, std::string_view name) {
   return std::uint64_t{mixed[0]} << 32 | mixed[1];
 }
 
-// The n-th number of a key from the normal distribution with mean 0 and standard deviation 1 (Box-Muller).
-float normal(std::uint64_t key, std::uint64_t n);
+// Four numbers of a key from the normal distribution with mean 0 and standard deviation 1 (Box & Muller
+// 1958): those of indices 4 block to 4 block + 3.  Computed in double, so that every machine rounds to the
+// same floats.
+std::array<float, 4> normals(std::uint64_t key, std::uint64_t block);
 
 }  // namespace trireme

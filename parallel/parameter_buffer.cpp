@@ -5,6 +5,8 @@
 
 #include <glog/logging.h>
 
+#include "kernels/elementwise.h"
+#include "kernels/random.h"
 #include "kernels/rng.h"
 
 namespace trireme {
@@ -49,17 +51,14 @@ void ParameterBuffer::allocate(Device device) {
 }
 
 void ParameterBuffer::initialize(std::uint64_t seed) {
+  const Stream stream;
   for (const Parameter& parameter : parameters_) {
-    float* value = parameter.value.data<float>();
-    const std::int64_t size = parameter.value.num_elements();
     const auto [mean, stddev] = parameter.initializer;
-    if (stddev == 0.0F) {
-      std::fill_n(value, size, mean);
-      continue;
+    if (stddev > 0.0F) {
+      fill_normal(parameter.value, stddev, key_of(seed, parameter.name), stream);
+    } else {
+      fill(parameter.value, mean, stream);
     }
-    const std::uint64_t key = key_of(seed, parameter.name);
-    for (std::int64_t i = 0; i < size; ++i)
-      value[i] = mean + stddev * normal(key, static_cast<std::uint64_t>(i));
   }
 }
 

@@ -10,13 +10,13 @@
 
 namespace trireme {
 
-// How a parameter's first values are drawn.
+// How a parameter's first values are drawn: all alike, or from a normal distribution around 0.
 struct Initializer {
   float mean = 0.0F;
-  float stddev = 0.0F;  // 0: every value is the mean
+  float stddev = 0.0F;
 
-  static Initializer constant(float value) { return {value, 0.0F}; }
-  static Initializer normal(float stddev) { return {0.0F, stddev}; }
+  static Initializer constant(float value) { return {.mean = value}; }
+  static Initializer normal(float stddev) { return {.stddev = stddev}; }
 };
 
 struct Parameter {

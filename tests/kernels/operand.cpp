@@ -41,7 +41,8 @@ Operand::Operand(const Shape& shape, const Shape& padded) {
 Operand Operand::random(const Shape& shape, std::uint64_t seed, double scale, const Shape& padded) {
   Operand result(shape, padded);
   for (std::int64_t i = 0; i < shape.num_elements(); ++i) {
-    result.set(i, static_cast<float>(scale * normal(seed, static_cast<std::uint64_t>(i))));
+    result.set(i, static_cast<float>(scale * normals(seed, static_cast<std::uint64_t>(
+                                                               i / 4))[static_cast<std::size_t>(i % 4)]));
   }
   return result;
 }

@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/random.h"
+#include "tests/kernels/operand.h"
+
 namespace trireme {
 namespace {
 
@@ -32,7 +35,7 @@ TEST(Normal, HasTheMomentsOfTheNormalDistribution) {
   double fourth = 0.0;
   int beyond_two = 0;
   for (std::uint64_t n = 0; n < kCount; ++n) {
-    const double x = normal(42, n);
+    const double x = normals(42, n / 4)[n % 4];
     ASSERT_TRUE(std::isfinite(x));
     mean += x / kCount;
     second += x * x / kCount;
@@ -43,6 +46,23 @@ TEST(Normal, HasTheMomentsOfTheNormalDistribution) {
   EXPECT_NEAR(second, 1.0, 0.02);
   EXPECT_NEAR(fourth, 3.0, 0.15);
   EXPECT_NEAR(static_cast<double>(beyond_two) / kCount, 0.0455, 0.003);
+}
+
+TEST(FillNormal, IsWhatEachIndexDraws) {
+  for (const std::int64_t n : {1, 3, 4, 70001}) {
+    const Operand x = Operand::poisoned({n});
+    fill_normal(x, 0.5F, 9, {});
+    reference::Array expected;
+    for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(n); ++i) {
+      expected.push_back(0.5 * static_cast<double>(normals(9, i / 4)[i % 4]));
+    }
+    x.expect_near(expected, 0.0, "x");
+  }
+  expect_same_for_any_threads([] {
+    const Operand x = Operand::poisoned({100003});
+    fill_normal(x, 1.0F, 3, {});
+    return x.floats();
+  });
 }
 
 TEST(KeyOf, SeparatesNamesAndSeeds) {

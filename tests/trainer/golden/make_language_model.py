@@ -41,10 +41,14 @@ def key_of(seed, name):
 
 
 def normal(name, shape, stddev):
-    bits = philox(key_of(SEED, name), numpy.arange(math.prod(shape)))
-    u = [(b >> numpy.uint64(8)).astype(numpy.float64) * 2.0 ** -24 for b in bits[:2]]
-    z = numpy.sqrt(-2.0 * numpy.log(1.0 - u[0])) * numpy.cos(2.0 * math.pi * u[1])
-    z = numpy.float32(stddev) * z.astype(numpy.float32)
+    size = math.prod(shape)
+    bits = philox(key_of(SEED, name), numpy.arange((size + 3) // 4))
+    u = [(b >> numpy.uint64(8)).astype(numpy.float64) * 2.0 ** -24 for b in bits]
+    z = []
+    for radius, angle in ((u[0], u[1]), (u[2], u[3])):
+        radius = numpy.sqrt(-2.0 * numpy.log(1.0 - radius))
+        z += [radius * numpy.cos(2.0 * math.pi * angle), radius * numpy.sin(2.0 * math.pi * angle)]
+    z = numpy.float32(stddev) * numpy.stack(z, axis=-1).reshape(-1)[:size].astype(numpy.float32)
     return torch.tensor(z.astype(numpy.float64).reshape(shape), requires_grad=True)
 
 

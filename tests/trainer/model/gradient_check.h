@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/random.h"
 #include "kernels/rng.h"
 #include "kernels/tensor.h"
 #include "parallel/parameter_buffer.h"
@@ -16,11 +17,7 @@ namespace trireme {
 
 // Values of a random tensor, the same at each call.
 inline void fill_normal(Tensor x, const std::string& name, float stddev = 1.0F) {
-  const std::uint64_t key = key_of(7, name);
-  float* values = x.data<float>();
-  for (std::int64_t i = 0; i < x.num_elements(); ++i) {
-    values[i] = stddev * normal(key, static_cast<std::uint64_t>(i));
-  }
+  fill_normal(x, stddev, key_of(7, name), Stream());
 }
 
 // Compares <gradient, d> with (loss(x + h d) - loss(x - h d)) / 2h for several random directions d of unit
@@ -39,13 +36,13 @@ inline void expect_gradient(Tensor x, Tensor gradient, const std::function<doubl
 
   for (int trial = 0; trial < 3; ++trial) {
     // The gradient's own direction, with noise: a random one alone would be nearly orthogonal to it.
+    std::vector<float> noise(static_cast<std::size_t>(size));
+    fill_normal({noise.data(), DType::kFloat32, {size}}, name + std::to_string(trial));
     std::vector<double> direction(static_cast<std::size_t>(size));
     double norm = 0.0;
     for (std::int64_t i = 0; i < size; ++i) {
-      const double noise =
-          normal(key_of(static_cast<std::uint64_t>(trial), name), static_cast<std::uint64_t>(i));
       auto& d = direction[static_cast<std::size_t>(i)];
-      d = slopes[i] / slope_norm + noise / std::sqrt(static_cast<double>(size));
+      d = slopes[i] / slope_norm + noise[static_cast<std::size_t>(i)] / std::sqrt(static_cast<double>(size));
       norm += d * d;
     }
     norm = std::sqrt(norm);

@@ -1,0 +1,14 @@
+// Random tensors.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/stream.h"
+#include "kernels/tensor.h"
+
+namespace trireme {
+
+// x[i] = stddev * (the i-th normal number of the key; see kernels/rng.h).  Contiguous float32.
+void fill_normal(Tensor x, float stddev, std::uint64_t key, Stream stream);
+
+}  // namespace trireme
