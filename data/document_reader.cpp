@@ -164,7 +164,7 @@ void add_folder(const std::filesystem::path& folder, std::vector<std::filesystem
   for (; !error && entry != std::filesystem::recursive_directory_iterator(); entry.increment(error)) {
     if (is_hidden(entry->path())) {
       entry.disable_recursion_pending();
-    } else if (!entry->is_symlink() && entry->is_regular_file()) {
+    } else if (!entry->is_symlink(error) && entry->is_regular_file(error)) {
       found.push_back(entry->path());
     }
   }

@@ -5,7 +5,6 @@
 #include <random>
 #include <string>
 #include <system_error>
-#include <vector>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -105,14 +104,6 @@ bool is_temporary_name(const std::filesystem::path& path) {
   const std::size_t mark = name.size() - kNumDigits - kMark.size();
   return name.compare(mark, kMark.size(), kMark) == 0 &&
          name.find_first_not_of("0123456789abcdef", mark + kMark.size()) == std::string::npos;
-}
-
-void remove_temporaries(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::vector<std::filesystem::path> found;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-    if (entry.is_regular_file(error) && is_temporary_name(entry.path())) found.push_back(entry.path());
-  for (const auto& path : found) std::filesystem::remove(path, error);
 }
 
 }  // namespace trireme

@@ -12,7 +12,7 @@ enum class IfExists { kRefuse, kReplace };
 
 // Writes under a temporary name in the same folder, NAME.tmp.<16 hex digits>; commit() brings the contents to
 // the disk and only then gives them their name.  Destroyed without commit(), it leaves nothing; killed, it
-// leaves the temporary, which remove_temporaries() finds.
+// leaves the temporary, which is_temporary_name() tells from files that count.
 //
 //     DurableFile file("run/manifest.json");
 //     file.contents().write_at(0, bytes);
@@ -50,7 +50,5 @@ void sync_folder(const std::filesystem::path& folder);
 // `path` with an ending that no other process uses: what a killed writer leaves behind.
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 bool is_temporary_name(const std::filesystem::path& path);
-// Removes the temporaries in a folder.  REQUIRES: nobody is writing there.
-void remove_temporaries(const std::filesystem::path& folder);
 
 }  // namespace trireme

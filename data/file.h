@@ -33,7 +33,6 @@ class File {
   void sync();
 
   std::int64_t size_bytes() const;
-  int descriptor() const { return descriptor_; }
   const std::filesystem::path& path() const { return path_; }
 
  private:

@@ -17,6 +17,7 @@ namespace trireme {
 namespace {
 
 constexpr const char* kChecksumSuffix = "_xxh3";
+constexpr const char* kBlockBytesAttribute = "checksum_block_bytes";
 constexpr std::int64_t kAlignmentBytes = 4096;    // of large arrays, for those who map the file
 constexpr std::int64_t kMetadataBytes = 1 << 16;  // kept free for HDF5's own bookkeeping
 constexpr std::int64_t kWritebackBytes = std::int64_t{32} << 20;
@@ -138,6 +139,7 @@ Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : file_(path) {
   const Handle access(access_properties(), H5Pclose);
   hdf5_file_ = H5Fcreate(file_.contents().path().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
   if (hdf5_file_ < 0) fail_writing(path, "create it");
+  set_attribute(kBlockBytesAttribute, kChecksumBlockBytes);
 }
 
 Hdf5Writer::~Hdf5Writer() {
@@ -184,6 +186,7 @@ void Hdf5Writer::create_dataset(const std::string& name, ElementType type, std::
   H5Pset_layout(creation, H5D_CONTIGUOUS);
   H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
   H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
+  H5Pset_obj_track_times(creation, false);  // the same contents make the same file
   const Handle dataset(
       H5Dcreate2(hdf5_file_, name.c_str(), file_type(type), space, H5P_DEFAULT, creation, H5P_DEFAULT),
       H5Dclose);
@@ -334,6 +337,9 @@ Hdf5Reader::Array Hdf5Reader::array(const std::string& name) const {
 std::vector<std::uint64_t> Hdf5Reader::checksums(const std::string& name) const {
   const std::string checksum_name = name + kChecksumSuffix;
   if (!has_array(checksum_name)) return {};
+  if (has_attribute(kBlockBytesAttribute) && integer_attribute(kBlockBytesAttribute) != kChecksumBlockBytes)
+    fail("has checksums of blocks of " + std::to_string(integer_attribute(kBlockBytesAttribute)) + " bytes",
+         "write it again with blocks of " + std::to_string(kChecksumBlockBytes));
   const Array checksum_array = array(checksum_name);
   if (checksum_array.type != ElementType::kUInt64 ||
       checksum_array.size != num_checksum_blocks(array(name).size_bytes()))

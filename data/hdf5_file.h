@@ -1,8 +1,9 @@
 // HDF5 files of flat arrays, whole or absent, with every byte checksummed: shards and checkpoints.
 //
 // An array "x" is a contiguous one-dimensional dataset, little-endian, beside which stands "x_xxh3": the XXH3
-// checksums of its blocks of kChecksumBlockBytes.  Small facts are attributes of the root group.  HDF5 is
-// asked for names, types and places only; the numbers are read and written by pread and pwrite.
+// checksums of its blocks of kChecksumBlockBytes; attribute "checksum_block_bytes" says how large they are.
+// Small facts are attributes of the root group.  HDF5 is asked for names, types and places only; the numbers
+// are read and written by pread and pwrite.
 #pragma once
 
 #include <cstddef>

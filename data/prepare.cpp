@@ -42,7 +42,7 @@ void check(const PrepareOptions& options) {
   check_range("--vocab-size", static_cast<double>(options.vocab_size), 0, kMaxVocabSize);
   check_range("--validation-fraction", options.validation_fraction, 0.0, 0.5);
   check_range("--shard-tokens", static_cast<double>(options.shard_tokens), 1, kMaxShardTokens);
-  check_range("--training-mib", static_cast<double>(options.training_bytes >> 20), 1, 1 << 20);
+  check_range("--training-mib", static_cast<double>(options.training_mib), 1, 1 << 20);
 
   std::error_code ignored;
   const std::filesystem::path output(options.output);
@@ -64,7 +64,7 @@ class Survey final : public DocumentSink {
  public:
   Survey(const PrepareOptions& options, std::int64_t total_bytes, const OnProgress& on_progress)
       : planner_(options.validation_fraction, options.seed),
-        sample_(options.training_bytes),
+        sample_(options.training_mib << 20),
         wants_sample_(options.tokenizer == BpeTokenizer::kKind),
         total_bytes_(total_bytes),
         on_progress_(on_progress) {}

@@ -17,10 +17,9 @@ struct PrepareOptions {
   bool replace = false;             // an older data set in `output`, once the new one is whole
   DocumentOptions documents;
 
-  std::string tokenizer = "bpe";   // "byte", "bpe", or a tokenizer file to use
-  std::int64_t vocab_size = 4096;  // of a "bpe" to be trained
-  std::int64_t training_bytes = std::int64_t{128}
-                                << 20;  // text it is trained on, at most: it is kept in memory
+  std::string tokenizer = "bpe";    // "byte", "bpe", or a tokenizer file to use
+  std::int64_t vocab_size = 4096;   // of a "bpe" to be trained
+  std::int64_t training_mib = 128;  // of text it is trained on, at most: they are kept in memory
 
   double validation_fraction = 0.05;                  // SplitPlan says how
   std::uint64_t seed = 0;                             // of the draw of validation documents

@@ -76,7 +76,6 @@ void ShardWriter::write_shard() {
   writer.set_attribute("split", options_.split);
   writer.set_attribute("tokenizer", options_.tokenizer);
   writer.set_attribute("vocab_size", options_.vocab_size);
-  writer.set_attribute("checksum_block_bytes", kChecksumBlockBytes);
   if (options_.vocab_size <= 65536) {
     write_tokens<std::uint16_t>(writer, tokens_);
   } else {

@@ -47,8 +47,6 @@ class TokenDataset {
   const std::filesystem::path& folder() const { return folder_; }
   const std::string& split() const { return split_; }
 
-  std::size_t num_open_shards() const { return open_.size(); }
-
  private:
   // What is known of a shard once it has been opened, and stays known when it is closed again.
   struct Shard {

@@ -34,7 +34,6 @@ OUTPUT appears when all of it is written and on the disk, and is not touched if 
 
 struct Arguments {
   PrepareOptions options;
-  std::int64_t training_mib = 128;
   bool json = false;
 };
 
@@ -49,11 +48,13 @@ class ProgressPrinter {
       phase_ = progress.phase;
       begin_ = now;
     }
+    if (!new_phase && progress.bytes_done == bytes_shown_) return;
     const bool done = progress.bytes_done == progress.bytes_total;
     if (!new_phase && !done &&
         now - shown_ < (on_terminal_ ? std::chrono::milliseconds(200) : std::chrono::seconds(30)))
       return;
     shown_ = now;
+    bytes_shown_ = progress.bytes_done;
     const double seconds = std::chrono::duration<double>(now - begin_).count();
     const double mib_done = static_cast<double>(progress.bytes_done) / (1 << 20);
     const double mib_total = static_cast<double>(progress.bytes_total) / (1 << 20);
@@ -72,6 +73,7 @@ class ProgressPrinter {
   const bool on_terminal_ = ::isatty(STDERR_FILENO) != 0;
   std::string phase_;
   bool line_is_open_ = false;
+  std::int64_t bytes_shown_ = 0;
   std::chrono::steady_clock::time_point begin_;
   std::chrono::steady_clock::time_point shown_;
 };
@@ -106,8 +108,7 @@ void print_text(const PrepareSummary& summary, const std::string& output) {
   std::fflush(stdout);
 }
 
-void run(Arguments arguments) {
-  arguments.options.training_bytes = arguments.training_mib << 20;
+void run(const Arguments& arguments) {
   ProgressPrinter progress;
   const PrepareSummary summary = prepare(arguments.options, std::ref(progress));
   progress.end_line();
@@ -145,7 +146,7 @@ void add_prepare_command(CLI::App& app) {
   command.add_option("--vocab-size", options.vocab_size, "Tokens of a trained tokenizer")
       ->capture_default_str();
   command
-      .add_option("--training-mib", arguments->training_mib,
+      .add_option("--training-mib", options.training_mib,
                   "Text to train the tokenizer on, at most; of a larger corpus a sample is drawn")
       ->capture_default_str();
   command.add_option("--validation-fraction", options.validation_fraction, "Share of the text, 0 to 0.5")

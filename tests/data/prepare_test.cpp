@@ -16,6 +16,7 @@
 #include "data/token_dataset.h"
 #include "data/tokenizer/tokenizer.h"
 #include "tests/data/prepared.h"
+#include "tests/support/small_disk.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/text.h"
 #include "tests/support/throws.h"
@@ -145,8 +146,9 @@ TEST(Prepare, IsTheSameEachTimeAndFromArchives) {
   const std::string text = made_up_prose(3 << 20, 5);
   write_durably(dir / "a.txt", text);
   const PrepareSummary first = prepare_quietly(options_for(dir / "a.txt", dir / "one"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // no time of day, in seconds, is in the files
   prepare_quietly(options_for(dir / "a.txt", dir / "two"));
-  EXPECT_EQ(contents_of(dir / "one"), contents_of(dir / "two"));
+  EXPECT_TRUE(contents_of(dir / "one") == contents_of(dir / "two"));
   const std::string zstd = "zstd -q " + dir / "a.txt" + " -o " + dir / "a.zst";
   if (std::system(zstd.c_str()) == 0) {
     const PrepareSummary packed = prepare_quietly(options_for(dir / "a.zst", dir / "three"));
@@ -288,6 +290,28 @@ TEST(Prepare, ReplacesADataSetOnlyWhenAsked) {
   prepare_quietly(options);
   EXPECT_EQ(texts_of(dir / "out", "train"), std::vector<std::string>{"another text"});
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 3)
+      << "something is left over";
+}
+
+TEST(Prepare, AFullDiskIsNamedAndTheOldDataSetStays) {
+  const TempDir dir;
+  const SmallDisk disk(dir.path(), 8);
+  if (!disk.mounted()) GTEST_SKIP() << "SKIP: mounting a small file system is not permitted here";
+  const TempDir elsewhere;
+  write_durably(elsewhere / "small.txt", made_up_prose(100000, 12));
+  write_durably(elsewhere / "large.txt", made_up_prose(6 << 20, 13));
+  PrepareOptions options = options_for(elsewhere / "small.txt", dir / "out");
+  options.tokenizer = "byte";
+  options.shard_tokens = 1 << 20;
+  const std::string id = prepare_quietly(options).manifest.dataset_id;
+  options.inputs = {elsewhere / "large.txt"};
+  options.replace = true;
+  EXPECT_THAT([&] { prepare_quietly(options); },
+              ThrowsUserError(AllOf(HasSubstr(".h5"), HasSubstr("No space left"), HasSubstr("MiB free"))));
+  TokenDataset dataset(dir / "out", "train");
+  dataset.verify();
+  EXPECT_EQ(dataset.id(), id);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1)
       << "something is left over";
 }
 
