@@ -6,9 +6,6 @@
 #include <map>
 #include <span>
 #include <string>
-#include <utility>
-
-#include <glog/logging.h>
 
 #include "data/hdf5_file.h"
 #include "data/user_error.h"

@@ -1,8 +1,5 @@
-#include <algorithm>
-#include <iterator>
 #include <string>
 #include <system_error>
-#include <utility>
 
 #include <glog/logging.h>
 

@@ -20,6 +20,12 @@
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
 
+// HDF5 keeps a block of memory of a file that it could not close on a full disk.
+extern "C" const char* __lsan_default_suppressions();  // NOLINT: the leak sanitizer's name
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:libhdf5";
+}
+
 namespace trireme {
 namespace {
 
