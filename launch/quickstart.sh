@@ -27,13 +27,11 @@ else
   "$trireme" prepare "$folder/bible.txt" --separator % --tokenizer bpe --vocab-size 2048 --output "$data"
 fi
 
-train() {
-  launch/mpirun.sh 2 configs/quickstart.toml "data.path=$data" "run.directory=$run"
-}
+train=(launch/mpirun.sh 2 configs/quickstart.toml "data.path=$data" "run.directory=$run")
 
 if [ ! -d "$run" ]; then
   say "Training with two ranks, to be interrupted after half a minute"
-  train &
+  "${train[@]}" &
   training=$!
   for _ in $(seq 60); do
     sleep 0.5
@@ -47,7 +45,7 @@ if [ ! -d "$run" ]; then
 fi
 
 say "Training goes on from where it stopped"
-train
+"${train[@]}"
 
 say "A sample of what it learned"
 "$trireme" generate "$run" --prompt "And it came to pass" --tokens 80 --temperature 0.8 --top-k 40 --seed 1

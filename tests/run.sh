@@ -4,7 +4,7 @@
 #     tests/run.sh            all: the release build, then the unit tests under sanitizers
 #     tests/run.sh release    one or more presets of CMakePresets.json
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 presets=("$@")
 ((${#presets[@]} > 0)) || presets=(release asan tsan)
