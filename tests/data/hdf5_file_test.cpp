@@ -121,7 +121,7 @@ TEST(Hdf5File, RefusesDamagedFilesByName) {
 TEST(Hdf5File, AFullDiskIsNamedAndLeavesNothing) {
   const TempDir dir;
   const SmallDisk disk(dir.path(), 4);
-  if (!disk.mounted()) GTEST_SKIP() << "SKIP: mounting a small file system is not permitted here";
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system is not permitted here";
   const std::vector<float> values = random_floats(2000000);
   const auto refusal = AllOf(HasSubstr("b.h5"), HasSubstr("No space left"), HasSubstr("MiB free"));
   {

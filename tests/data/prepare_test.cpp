@@ -296,7 +296,7 @@ TEST(Prepare, ReplacesADataSetOnlyWhenAsked) {
 TEST(Prepare, AFullDiskIsNamedAndTheOldDataSetStays) {
   const TempDir dir;
   const SmallDisk disk(dir.path(), 8);
-  if (!disk.mounted()) GTEST_SKIP() << "SKIP: mounting a small file system is not permitted here";
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system is not permitted here";
   const TempDir elsewhere;
   write_durably(elsewhere / "small.txt", made_up_prose(100000, 12));
   write_durably(elsewhere / "large.txt", made_up_prose(6 << 20, 13));

@@ -48,7 +48,7 @@ std::string run(const TempDir& dir, const std::string& program, const std::strin
 class ReadmeTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!has_h5py()) GTEST_SKIP() << "SKIP: " << kPython << " has no h5py";
+    if (!has_h5py()) GTEST_SKIP() << kPython << " has no h5py";
     ASSERT_EQ(programs_.size(), 2u);
   }
   const std::vector<std::string> programs_ = programs_of_page();

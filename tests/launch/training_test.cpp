@@ -294,7 +294,7 @@ TEST_F(TrainingTest, FullDiskLeavesTheLastCheckpoint) {
   const std::string disk = runs_ / "disk";
   fs::create_directory(disk);
   if (std::system(("mount -t tmpfs -o size=1100k tmpfs " + disk + " 2>/dev/null").c_str()) != 0) {
-    GTEST_SKIP() << "SKIP: no permission to mount a small file system";
+    GTEST_SKIP() << "no permission to mount a small file system";
   }
   const std::string run = disk + "/run";
   const std::vector<std::string> overrides = {"train.steps=40", "checkpoint.every=10",
