@@ -115,7 +115,36 @@ hid_t access_properties() {
                   "check the disk and its permissions");
 }
 
+std::int64_t create(File& file) {
+  file.reserve(kMetadataBytes);
+  const QuietHdf5 quiet;
+  const Handle access(access_properties(), H5Pclose);
+  const hid_t id = H5Fcreate(file.path().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+  if (id < 0) fail_writing(file.path(), "create it");
+  return id;
+}
+
+std::int64_t open(const File& file) {
+  const std::string where = file.path().string();
+  const char* const remedy = "check the name, bring back a good copy or write it again";
+  if (file.size_bytes() == 0) throw UserError(where, "is empty", remedy);
+  const QuietHdf5 quiet;
+  const Handle access(access_properties(), H5Pclose);
+  const hid_t id = H5Fopen(file.path().c_str(), H5F_ACC_RDONLY, access);
+  if (id >= 0) return id;
+  const std::string message = hdf5_message();
+  const bool is_short = message.find("truncated") != std::string::npos;
+  throw UserError(
+      where, (is_short ? "was cut short" : "is not a readable HDF5 file") + (" (HDF5 says: " + message + ")"),
+      remedy);
+}
+
 }  // namespace
+
+Hdf5Handle::~Hdf5Handle() {
+  const QuietHdf5 quiet;
+  if (id_ >= 0) H5Fclose(id_);
+}
 
 std::int64_t size_bytes(ElementType type) {
   return facts_of(type).size_bytes;
@@ -134,17 +163,12 @@ void throw_corrupt_block(const std::filesystem::path& file, const std::string& n
 
 // ---- writing
 
-Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : file_(path) {
-  const QuietHdf5 quiet;
-  const Handle access(access_properties(), H5Pclose);
-  hdf5_file_ = H5Fcreate(file_.contents().path().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
-  if (hdf5_file_ < 0) fail_writing(path, "create it");
+// The space for HDF5's bookkeeping is taken before HDF5 sees the file, as it can't let go of a file for which
+// the disk is too full; and once more after, as it begins by giving back what the file has.
+Hdf5Writer::Hdf5Writer(const std::filesystem::path& path)
+    : file_(path), hdf5_file_(create(file_.contents())) {
+  file_.contents().reserve(kMetadataBytes);
   set_attribute(kBlockBytesAttribute, kChecksumBlockBytes);
-}
-
-Hdf5Writer::~Hdf5Writer() {
-  const QuietHdf5 quiet;
-  if (hdf5_file_ >= 0) H5Fclose(hdf5_file_);
 }
 
 void Hdf5Writer::set_attribute(const std::string& name, const std::string& value) {
@@ -154,7 +178,7 @@ void Hdf5Writer::set_attribute(const std::string& name, const std::string& value
   H5Tset_strpad(type, H5T_STR_NULLPAD);
   H5Tset_cset(type, H5T_CSET_UTF8);
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-  const Handle attribute(H5Acreate2(hdf5_file_, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT),
+  const Handle attribute(H5Acreate2(hdf5_file_.id(), name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT),
                          H5Aclose);
   if (!attribute.ok() || H5Awrite(attribute, type, value.empty() ? "" : value.data()) < 0)
     fail_writing(file_.path(), "write attribute " + name);
@@ -163,8 +187,8 @@ void Hdf5Writer::set_attribute(const std::string& name, const std::string& value
 void Hdf5Writer::set_attribute(const std::string& name, std::int64_t value) {
   const QuietHdf5 quiet;
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-  const Handle attribute(H5Acreate2(hdf5_file_, name.c_str(), H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT),
-                         H5Aclose);
+  const Handle attribute(
+      H5Acreate2(hdf5_file_.id(), name.c_str(), H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
   if (!attribute.ok() || H5Awrite(attribute, H5T_NATIVE_INT64, &value) < 0)
     fail_writing(file_.path(), "write attribute " + name);
 }
@@ -188,7 +212,7 @@ void Hdf5Writer::create_dataset(const std::string& name, ElementType type, std::
   H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
   H5Pset_obj_track_times(creation, false);  // the same contents make the same file
   const Handle dataset(
-      H5Dcreate2(hdf5_file_, name.c_str(), file_type(type), space, H5P_DEFAULT, creation, H5P_DEFAULT),
+      H5Dcreate2(hdf5_file_.id(), name.c_str(), file_type(type), space, H5P_DEFAULT, creation, H5P_DEFAULT),
       H5Dclose);
   if (!dataset.ok()) fail_writing(file_.path(), "create array " + name);
   type_ = type;
@@ -224,37 +248,15 @@ void Hdf5Writer::finish_array() {
 
 void Hdf5Writer::commit(IfExists if_exists) {
   finish_array();
-  close();
-  file_.commit(if_exists);
-}
-
-void Hdf5Writer::close() {
   const QuietHdf5 quiet;
-  if (H5Fclose(std::exchange(hdf5_file_, -1)) < 0) fail_writing(file_.path(), "close it");
+  if (H5Fclose(hdf5_file_.release()) < 0) fail_writing(file_.path(), "close it");
+  file_.commit(if_exists);
 }
 
 // ---- reading
 
-Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : file_(File::open(path)) {
-  const QuietHdf5 quiet;
-  if (file_.size_bytes() == 0) fail("is empty", "bring back a good copy or write it again");
-  const Handle access(access_properties(), H5Pclose);
-  hdf5_file_ = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
-  if (hdf5_file_ >= 0) return;
-  const std::string message = hdf5_message();
-  if (message.find("truncated") != std::string::npos)
-    fail("was cut short (HDF5 says: " + message + ")", "bring back a good copy or write it again");
-  fail("is not a readable HDF5 file (HDF5 says: " + message + ")",
-       "check the name, bring back a good copy or write it again");
-}
-
-Hdf5Reader::~Hdf5Reader() {
-  const QuietHdf5 quiet;
-  if (hdf5_file_ >= 0) H5Fclose(hdf5_file_);
-}
-
-Hdf5Reader::Hdf5Reader(Hdf5Reader&& other) noexcept
-    : file_(std::move(other.file_)), hdf5_file_(std::exchange(other.hdf5_file_, -1)) {}
+Hdf5Reader::Hdf5Reader(const std::filesystem::path& path)
+    : file_(File::open(path)), hdf5_file_(open(file_)) {}
 
 void Hdf5Reader::fail(const std::string& what, const std::string& remedy) const {
   throw UserError(file_.path().string(), what, remedy);
@@ -262,12 +264,12 @@ void Hdf5Reader::fail(const std::string& what, const std::string& remedy) const 
 
 bool Hdf5Reader::has_attribute(const std::string& name) const {
   const QuietHdf5 quiet;
-  return H5Aexists(hdf5_file_, name.c_str()) > 0;
+  return H5Aexists(hdf5_file_.id(), name.c_str()) > 0;
 }
 
 std::string Hdf5Reader::text_attribute(const std::string& name) const {
   const QuietHdf5 quiet;
-  const Handle attribute(H5Aopen(hdf5_file_, name.c_str(), H5P_DEFAULT), H5Aclose);
+  const Handle attribute(H5Aopen(hdf5_file_.id(), name.c_str(), H5P_DEFAULT), H5Aclose);
   if (!attribute.ok()) fail("has no attribute '" + name + "'", "it was written by another program");
   const Handle type(H5Aget_type(attribute), H5Tclose);
   if (H5Tget_class(type) != H5T_STRING) fail("has an attribute '" + name + "' that is no text", "correct it");
@@ -288,7 +290,7 @@ std::string Hdf5Reader::text_attribute(const std::string& name) const {
 
 std::int64_t Hdf5Reader::integer_attribute(const std::string& name) const {
   const QuietHdf5 quiet;
-  const Handle attribute(H5Aopen(hdf5_file_, name.c_str(), H5P_DEFAULT), H5Aclose);
+  const Handle attribute(H5Aopen(hdf5_file_.id(), name.c_str(), H5P_DEFAULT), H5Aclose);
   if (!attribute.ok()) fail("has no attribute '" + name + "'", "it was written by another program");
   const Handle type(H5Aget_type(attribute), H5Tclose);
   const Handle space(H5Aget_space(attribute), H5Sclose);
@@ -301,12 +303,12 @@ std::int64_t Hdf5Reader::integer_attribute(const std::string& name) const {
 
 bool Hdf5Reader::has_array(const std::string& name) const {
   const QuietHdf5 quiet;
-  return H5Lexists(hdf5_file_, name.c_str(), H5P_DEFAULT) > 0;
+  return H5Lexists(hdf5_file_.id(), name.c_str(), H5P_DEFAULT) > 0;
 }
 
 Hdf5Reader::Array Hdf5Reader::array(const std::string& name) const {
   const QuietHdf5 quiet;
-  const Handle dataset(H5Dopen2(hdf5_file_, name.c_str(), H5P_DEFAULT), H5Dclose);
+  const Handle dataset(H5Dopen2(hdf5_file_.id(), name.c_str(), H5P_DEFAULT), H5Dclose);
   if (!dataset.ok()) fail("has no array '" + name + "'", "it was written by another program");
   const Handle space(H5Dget_space(dataset), H5Sclose);
   const Handle type(H5Dget_type(dataset), H5Tclose);

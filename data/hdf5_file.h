@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "data/checksum.h"
@@ -43,6 +44,21 @@ constexpr ElementType element_type() {
   }
 }
 
+// An open file of HDF5's, closed with it.
+class Hdf5Handle {
+ public:
+  explicit Hdf5Handle(std::int64_t id) : id_(id) {}
+  ~Hdf5Handle();
+  Hdf5Handle(Hdf5Handle&& other) noexcept : id_(std::exchange(other.id_, -1)) {}
+  Hdf5Handle& operator=(Hdf5Handle&&) = delete;
+
+  std::int64_t id() const { return id_; }
+  std::int64_t release() { return std::exchange(id_, -1); }
+
+ private:
+  std::int64_t id_;
+};
+
 // Writes one file, under a temporary name until commit().
 //
 //     Hdf5Writer writer("rank_00000.h5");
@@ -52,9 +68,6 @@ constexpr ElementType element_type() {
 class Hdf5Writer {
  public:
   explicit Hdf5Writer(const std::filesystem::path& path);
-  ~Hdf5Writer();
-  Hdf5Writer(const Hdf5Writer&) = delete;
-  Hdf5Writer& operator=(const Hdf5Writer&) = delete;
 
   void set_attribute(const std::string& name, const std::string& value);
   void set_attribute(const std::string& name, std::int64_t value);
@@ -79,10 +92,9 @@ class Hdf5Writer {
   void append_bytes(ElementType type, std::span<const std::byte> bytes);
   void create_dataset(const std::string& name, ElementType type, std::int64_t size);
   void finish_array();
-  void close();
 
   DurableFile file_;
-  std::int64_t hdf5_file_ = -1;  // HDF5's handle
+  Hdf5Handle hdf5_file_;
   // The array being written.
   std::string name_;
   ElementType type_ = ElementType::kUInt8;
@@ -97,9 +109,6 @@ class Hdf5Writer {
 class Hdf5Reader {
  public:
   explicit Hdf5Reader(const std::filesystem::path& path);
-  ~Hdf5Reader();
-  Hdf5Reader(Hdf5Reader&& other) noexcept;
-  Hdf5Reader& operator=(Hdf5Reader&&) = delete;
 
   bool has_attribute(const std::string& name) const;
   std::string text_attribute(const std::string& name) const;
@@ -138,7 +147,7 @@ class Hdf5Reader {
   [[noreturn]] void fail(const std::string& what, const std::string& remedy) const;
 
   File file_;
-  std::int64_t hdf5_file_ = -1;
+  Hdf5Handle hdf5_file_;
 };
 
 // Throws the UserError for a block of the array `name` in `file` that doesn't have its checksum.

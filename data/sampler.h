@@ -25,7 +25,6 @@ class Sampler {
   std::int64_t window(std::int64_t sample) const;
 
   std::int64_t num_windows() const { return num_windows_; }
-  std::int64_t tokens_per_sequence() const { return tokens_per_sequence_; }
 
  private:
   std::int64_t num_windows_;

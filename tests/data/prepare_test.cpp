@@ -146,7 +146,8 @@ TEST(Prepare, IsTheSameEachTimeAndFromArchives) {
   const std::string text = made_up_prose(3 << 20, 5);
   write_durably(dir / "a.txt", text);
   const PrepareSummary first = prepare_quietly(options_for(dir / "a.txt", dir / "one"));
-  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // no time of day, in seconds, is in the files
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(1100));  // no time of day, in seconds, is in the files
   prepare_quietly(options_for(dir / "a.txt", dir / "two"));
   EXPECT_TRUE(contents_of(dir / "one") == contents_of(dir / "two"));
   const std::string zstd = "zstd -q " + dir / "a.txt" + " -o " + dir / "a.zst";
