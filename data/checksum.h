@@ -14,8 +14,8 @@ struct XXH3_state_s;
 namespace trireme {
 
 // A file's data is checksummed in blocks of this many bytes, the last one shorter, so that a part of it can
-// be checked without reading the rest.
-inline constexpr std::int64_t kChecksumBlockBytes = std::int64_t{1} << 20;
+// be checked without reading the rest: the first row that touches a block pays for reading all of it.
+inline constexpr std::int64_t kChecksumBlockBytes = std::int64_t{64} << 10;
 
 constexpr std::int64_t num_checksum_blocks(std::int64_t size_bytes) {
   return (size_bytes + kChecksumBlockBytes - 1) / kChecksumBlockBytes;

@@ -27,7 +27,7 @@ std::vector<float> random_floats(std::size_t size) {
 
 TEST(Hdf5File, ReadsBackWhatWasWrittenInPieces) {
   const TempDir dir;
-  const std::vector<float> values = random_floats(700001);  // three blocks, the last one short
+  const std::vector<float> values = random_floats(700001);  // whole blocks and a short one
   const std::vector<std::uint16_t> empty;
   {
     Hdf5Writer writer(dir / "a.h5");
@@ -48,7 +48,7 @@ TEST(Hdf5File, ReadsBackWhatWasWrittenInPieces) {
   EXPECT_FALSE(reader.has_attribute("other"));
   EXPECT_EQ(reader.array("values").size, 700001);
   EXPECT_EQ(reader.array("values").offset % 4096, 0);
-  EXPECT_EQ(reader.checksums("values").size(), 3u);
+  EXPECT_EQ(reader.checksums("values").size(), static_cast<std::size_t>(num_checksum_blocks(700001 * 4)));
   EXPECT_EQ(reader.read_all<float>("values"), values);
   EXPECT_EQ(reader.read_all<float>("again"), values);
   EXPECT_TRUE(reader.read_all<std::uint16_t>("empty").empty());

@@ -58,13 +58,14 @@ TEST(TokenDataset, BlocksAreCheckedWhenFirstTouched) {
   const std::string folder = prepare_bytes(dir, "out", made_up_prose(2000000, 2), 1 << 20);
   const std::string shard = folder + "/train_00000.h5";
   const std::int64_t offset = Hdf5Reader(shard).array(kTokensArray).offset;
-  flip_bit(shard, offset + kChecksumBlockBytes + 1000);  // a token in the second half of the shard
+  flip_bit(shard, offset + kChecksumBlockBytes + 1000);  // a token in the second block
   const auto refusal = AllOf(HasSubstr("train_00000.h5"), HasSubstr("corrupt"), HasSubstr("block 1"));
   TokenDataset dataset(folder, kTrainSplit);
-  read(dataset, 0, 524288);            // the first block
+  constexpr std::int64_t kBlockTokens = kChecksumBlockBytes / 2;
+  read(dataset, 0, kBlockTokens);      // the first block
   read(dataset, (1 << 20) + 5, 1000);  // another shard
-  EXPECT_THAT([&] { read(dataset, 524287, 2); }, ThrowsUserError(refusal));
-  EXPECT_THAT([&] { read(dataset, 1000000, 10); }, ThrowsUserError(refusal));
+  EXPECT_THAT([&] { read(dataset, kBlockTokens - 1, 2); }, ThrowsUserError(refusal));
+  EXPECT_THAT([&] { read(dataset, 2 * kBlockTokens - 10, 10); }, ThrowsUserError(refusal));
   EXPECT_THAT([&] { dataset.verify(); }, ThrowsUserError(refusal));
   flip_bit(shard, offset + kChecksumBlockBytes + 1000);
   dataset.verify();
