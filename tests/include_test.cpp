@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <regex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,15 +27,19 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"launch", {"launch", "trainer", "parallel", "kernels", "data"}},
 };
 
-// Third-party header (a pattern) -> the only places (prefixes of paths) that may include it.
+// Beginning of a third-party header's name -> the only places (prefixes of paths) that may include it.
 const std::vector<std::pair<std::string, std::vector<std::string>>> kCages = {
-    {"mpi\\.h", {"parallel/mpi_communicator", "parallel/process"}},
-    {"hdf5\\.h", {"data/hdf5_file"}},
-    {".*dnnl.*", {"kernels/cpu/"}},
-    {"omp\\.h", {"kernels/"}},
-    {"toml\\+\\+.*", {"trainer/config"}},
-    {"CLI/.*", {"launch/"}},
-    {"nccl\\.h|cuda.*|cublas.*|cudnn.*", {"kernels/cuda/", "parallel/nccl_communicator"}},
+    {"mpi.h", {"parallel/mpi_communicator", "parallel/process"}},
+    {"hdf5", {"data/hdf5_file"}},
+    {"oneapi/dnnl", {"kernels/cpu/"}},
+    {"omp.h", {"kernels/"}},
+    {"toml++", {"trainer/config"}},
+    {"nlohmann", {"data/json.h"}},
+    {"CLI/", {"launch/"}},
+    {"cuda", {"kernels/cuda/"}},
+    {"cublas", {"kernels/cuda/"}},
+    {"cudnn", {"kernels/cuda/"}},
+    {"nccl.h", {"parallel/nccl_communicator"}},
 };
 
 struct Include {
@@ -45,8 +49,18 @@ struct Include {
   bool quoted;
 };
 
+// What a line includes, if it does.
+std::optional<Include> parse(const std::string& file, int line, const std::string& text) {
+  const std::size_t hash = text.find_first_not_of(" \t");
+  if (hash == std::string::npos || text[hash] != '#' || text.find("include", hash) == std::string::npos)
+    return {};
+  const std::size_t open = text.find_first_of("<\"", hash);
+  const std::size_t close = text.find_first_of(">\"", open + 1);
+  if (open == std::string::npos || close == std::string::npos) return {};
+  return Include{file, line, text.substr(open + 1, close - open - 1), text[open] == '"'};
+}
+
 std::vector<Include> all_includes() {
-  static const std::regex kPattern(R"(^\s*#\s*include\s*([<"])([^>"]+)[>"])");
   std::vector<Include> includes;
   for (const auto& [folder, unused] : kMayInclude) {
     for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
@@ -55,10 +69,7 @@ std::vector<Include> all_includes() {
       std::ifstream file(entry.path());
       std::string text;
       for (int line = 1; std::getline(file, text); ++line) {
-        std::smatch match;
-        if (std::regex_search(text, match, kPattern)) {
-          includes.push_back({fs::relative(entry.path(), kRoot), line, match[2], match[1] == "\""});
-        }
+        if (auto include = parse(fs::relative(entry.path(), kRoot), line, text)) includes.push_back(*include);
       }
     }
   }
@@ -82,8 +93,8 @@ TEST(Includes, LookInOneDirection) {
 TEST(Includes, ThirdPartyHeadersStayInTheirCages) {
   for (const Include& include : all_includes()) {
     if (include.quoted) continue;
-    for (const auto& [pattern, places] : kCages) {
-      if (!std::regex_match(include.header, std::regex(pattern))) continue;
+    for (const auto& [name, places] : kCages) {
+      if (!include.header.starts_with(name)) continue;
       const bool inside = std::any_of(places.begin(), places.end(), [&](const std::string& place) {
         return include.file.starts_with(place);
       });

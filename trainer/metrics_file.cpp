@@ -9,14 +9,12 @@
 #include <utility>
 #include <variant>
 
-#include <nlohmann/json.hpp>
-
 #include "data/durable_file.h"
+#include "data/json.h"
 
 namespace trireme {
 namespace {
 
-using Json = nlohmann::ordered_json;
 struct Entry {
   std::variant<AttemptMetrics, StepMetrics, ValidationMetrics> content;
   double time = 0;

@@ -1,7 +1,7 @@
 #include "launch/commands/evaluate.h"
 
 #include <cmath>
-#include <cstdio>
+#include <iomanip>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "data/json.h"
 #include "data/loader.h"
 #include "data/token_dataset.h"
 #include "data/user_error.h"
@@ -54,19 +55,23 @@ void evaluate(const Arguments& arguments, Process& process) {
   if (process.rank() != 0) return;
 
   const double bits_per_byte = loss / std::log(2.0) / data.facts().bytes_per_token();
-  char text[512];
-  const char* format =
-      arguments.json
-          ? "{\"checkpoint\": \"%s\", \"split\": \"%s\", \"loss\": %.6f, \"perplexity\": %.4f, "
-            "\"bits_per_byte\": %.4f, \"unigram_entropy\": %.6f}\n"
-          : "%s on %s:\n"
-            "  loss             %8.4f nats per token\n"
-            "  perplexity       %8.2f\n"
-            "  bits per byte    %8.3f\n"
-            "  unigram entropy  %8.4f nats per token: the loss of knowing only how frequent tokens are\n";
-  std::snprintf(text, sizeof text, format, trained.checkpoint.c_str(), arguments.split.c_str(), loss,
-                std::exp(loss), bits_per_byte, data.facts().unigram_entropy);
-  std::cout << text;
+  if (arguments.json) {
+    const Json result = {{"checkpoint", trained.checkpoint.string()},
+                         {"split", arguments.split},
+                         {"loss", loss},
+                         {"perplexity", std::exp(loss)},
+                         {"bits_per_byte", bits_per_byte},
+                         {"unigram_entropy", data.facts().unigram_entropy}};
+    std::cout << result.dump() << "\n";
+    return;
+  }
+  std::cout << std::fixed << std::setprecision(4) << trained.checkpoint.string() << ", " << arguments.split
+            << " split:\n"
+            << "  loss             " << loss << " nats per token\n"
+            << "  perplexity       " << std::exp(loss) << "\n"
+            << "  bits per byte    " << bits_per_byte << "\n"
+            << "  unigram entropy  " << data.facts().unigram_entropy
+            << " nats per token: the loss of knowing only how frequent each token is\n";
 }
 
 }  // namespace

@@ -3,16 +3,13 @@
 #include <algorithm>
 #include <charconv>
 
-#include <nlohmann/json.hpp>
-
 #include "data/checksum.h"
 #include "data/file.h"
+#include "data/json.h"
 #include "data/user_error.h"
 
 namespace trireme {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr int kFormatVersion = 1;
 constexpr const char* kFormatName = "trireme checkpoint";
