@@ -14,15 +14,18 @@ struct GeluTanh {
   static constexpr float kSlope = 1.5957691216F;  // 2 sqrt(2 / pi)
   static constexpr float kCubic = 0.044715F;
 
-  TRIREME_INLINE static float value(float x) { return x * sigmoid(kSlope * (x + kCubic * x * x * x)); }
+  TRIREME_INLINE static float value(float x) { return x / (1.0F + exp(-slope_of(x))); }
   TRIREME_INLINE static float derivative(float x) {
-    const float u = kSlope * (x + kCubic * x * x * x);
+    const float u = slope_of(x);
     const float e = exp(-u);
     const float s = 1.0F / (1.0F + e);
     // 1 - s without cancellation where s is near 1; e may be Inf where s is near 0.
     const float rest = u > 0.0F ? e * s : 1.0F - s;
     return s + x * s * rest * (kSlope * (1.0F + 3.0F * kCubic * x * x));
   }
+
+ private:
+  TRIREME_INLINE static float slope_of(float x) { return kSlope * (x + kCubic * x * x * x); }
 };
 
 // Where the activation of each block of the product goes, as soon as the block is complete.
