@@ -3,12 +3,11 @@
 #include <glog/logging.h>
 
 #include "kernels/check.h"
+#include "kernels/cpu/isa.h"
 
 namespace trireme {
 
-namespace cpu {
-decltype(trireme::matmul) matmul;
-}
+TRIREME_DECLARE_CPU(matmul)
 
 void matmul(Tensor c_MN, Tensor a, Tensor b, MatmulOptions options, Stream stream) {
   const OperandCheck check("matmul");
@@ -21,7 +20,7 @@ void matmul(Tensor c_MN, Tensor a, Tensor b, MatmulOptions options, Stream strea
   check.operand("a", a, options.transpose_a ? Shape{k, m} : Shape{m, k}, Layout::kStrided);
   check.operand("b", b, options.transpose_b ? Shape{n, k} : Shape{k, n}, Layout::kStrided);
   CHECK_GT(k, 0) << "matmul: an empty sum";
-  cpu::matmul(c_MN, a, b, options, stream);
+  TRIREME_CPU(matmul)(c_MN, a, b, options, stream);
 }
 
 }  // namespace trireme

@@ -13,7 +13,7 @@ struct MatmulOptions {
 };
 
 // c[M, N] = a[M, K] b[K, N].  Rows of each operand may lie apart (row stride).  REQUIRES: K >= 1.
-// Deterministic for a given number of threads.
+// Deterministic, whatever the number of threads.
 void matmul(Tensor c_MN, Tensor a, Tensor b, MatmulOptions options, Stream stream);
 
 }  // namespace trireme

@@ -5,7 +5,6 @@
 
 namespace trireme {
 
-// OpenMP keeps the number, since oneDNN asks it there.
 void set_num_threads(int count) {
   CHECK_GE(count, 1);
   omp_set_num_threads(count);

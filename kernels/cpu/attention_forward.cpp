@@ -61,13 +61,15 @@ class QueryBlock {
              count, true);
   }
 
-  void write(const HeadRows& out, std::int64_t first, float* lse) const {
-    alignas(64) float inverse[kQueries];
-    for (std::int64_t i = 0; i < count_; ++i) inverse[i] = 1.0F / sum_[i];
-    for (std::int64_t i = 0; i < count_; ++i) {
-      float* const row = out.at(first + i);
-      for (std::int64_t d = 0; d < width_; ++d) row[d] = out_[d * kQueries + i] * inverse[i];
+  // Once all keys are in.
+  void write(const HeadRows& out, std::int64_t first, float* lse) {
+    for (std::int64_t lane = 0; lane < vecs_ * kLanes; lane += kLanes) {
+      const Vec inverse = 1.0F / load(sum_ + lane);
+      for (std::int64_t d = 0; d < width_; ++d) {
+        store(out_ + d * kQueries + lane, load(out_ + d * kQueries + lane) * inverse);
+      }
     }
+    transpose<kLanes>(out.at(first), out.stride, out_, kQueries, width_, count_);
     if (lse == nullptr) return;
     for (std::int64_t i = 0; i < count_; ++i) lse[first + i] = (largest_[i] + std::log2(sum_[i])) * kLn2;
   }

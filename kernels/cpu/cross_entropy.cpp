@@ -8,21 +8,29 @@
 
 TRIREME_BEGIN_ISA
 
-// log(sum of exp(row)), without overflow.  NaN where there is NaN or +Inf; -Inf where all are -Inf.
-inline float log_sum_exp(const float* row, std::int64_t width) {
+inline constexpr float kLog2E = 1.44269504F;
+
+inline float largest_of(const float* row, std::int64_t width) {
   float largest = -3.4028235e38F;  // finite, so that a row of -Inf is not Inf - Inf
 #pragma omp simd reduction(max : largest)
   for (std::int64_t v = 0; v < width; ++v) largest = row[v] > largest ? row[v] : largest;
+  return largest;
+}
+
+// log(sum of exp(row)), without overflow.  NaN where there is NaN or +Inf; -Inf where all are -Inf.
+inline float log_sum_exp(const float* row, std::int64_t width) {
+  const float largest = largest_of(row, width);
   // Float sums of short ranges, summed in double: a vocabulary is long.
-  constexpr std::int64_t kRange = 4096;
+  constexpr std::int64_t kRange = 256 * kLanes;
   double total = 0.0;
-  for (std::int64_t begin = 0; begin < width; begin += kRange) {
-    const std::int64_t end = begin + kRange < width ? begin + kRange : width;
-    float sum = 0.0F;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t v = begin; v < end; ++v) sum += exp(row[v] - largest);
-    total += static_cast<double>(sum);
+  std::int64_t v = 0;
+  while (v + kLanes <= width) {
+    const std::int64_t end = v + kRange < width ? v + kRange : width;
+    Vec sum{};
+    for (; v + kLanes <= end; v += kLanes) sum += exp2_nonpositive((load(row + v) - largest) * kLog2E);
+    for (int i = 0; i < kLanes; ++i) total += static_cast<double>(sum[i]);
   }
+  for (; v < width; ++v) total += static_cast<double>(exp(row[v] - largest));
   return largest + static_cast<float>(std::log(total));
 }
 
@@ -58,8 +66,11 @@ void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, T
       return;
     }
     const float log_sum = lse[n];
-#pragma omp simd
-    for (std::int64_t v = 0; v < width; ++v) out[v] = scale * exp(in[v] - log_sum);
+    std::int64_t v = 0;
+    for (; v + kLanes <= width; v += kLanes) {
+      store(out + v, scale * exp2_nonpositive((load(in + v) - log_sum) * kLog2E));
+    }
+    for (; v < width; ++v) out[v] = scale * exp(in[v] - log_sum);
     out[targets[n]] -= scale;
   });
 }

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/simd.h"
@@ -37,7 +40,9 @@ class DropoutMask {
   }
 
  private:
-  static constexpr int kCounters = 16;
+  typedef std::uint64_t Wide __attribute__((vector_size(kLanes * sizeof(float))));
+  typedef std::uint32_t Narrow __attribute__((vector_size(kLanes * sizeof(float))));
+  static constexpr int kCounters = kLanes / 2;  // of a block
   static constexpr int kBlock = 4 * kCounters;
 
   static std::uint32_t round_up(double x) {
@@ -45,41 +50,53 @@ class DropoutMask {
     return whole < x ? whole + 1 : whole;
   }
 
-  // The factors that philox(key, counter), philox(key, counter + 1), ... decide; the generator is rng.h's,
-  // its rounds in step over all counters.
+  // The products of each lane's lower half.
+  TRIREME_INLINE static Wide multiply_lower(Wide a, std::uint32_t b) {
+#if TRIREME_ISA_LEVEL == 4
+    // Masked by nothing: gcc 12 warns of an uninitialised value inside of the plain form.
+    return (Wide)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, _mm512_set1_epi64(b));
+#elif TRIREME_ISA_LEVEL == 3
+    return (Wide)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
+#elif defined(__x86_64__)
+    return (Wide)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(b));
+#else
+    return (a & 0xFFFFFFFFu) * std::uint64_t{b};
+#endif
+  }
+
+  // The factors that philox(key, counter), philox(key, counter + 1), ... decide.  The generator is rng.h's,
+  // with a counter in each lane; words are the lanes' lower halves, the upper hold what multiplication left
+  // there.
   void draw_block(float* block, std::uint64_t counter) const {
-    std::uint32_t x0[kCounters], x1[kCounters], x2[kCounters], x3[kCounters];
+    Wide x0, x1;
     for (int i = 0; i < kCounters; ++i) {
-      const std::uint64_t c = counter + static_cast<std::uint64_t>(i);
-      x0[i] = static_cast<std::uint32_t>(c);
-      x1[i] = static_cast<std::uint32_t>(c >> 32);
-      x2[i] = x3[i] = 0;
+      x0[i] = counter + static_cast<std::uint64_t>(i);
+      x1[i] = x0[i] >> 32;
     }
+    Wide x2{}, x3{};
     std::uint32_t k0 = key_low_;
     std::uint32_t k1 = key_high_;
     for (int round = 0; round < 10; ++round) {
-#pragma omp simd
-      for (int i = 0; i < kCounters; ++i) {
-        const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x0[i];
-        const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * x2[i];
-        x0[i] = static_cast<std::uint32_t>(p1 >> 32) ^ x1[i] ^ k0;
-        x1[i] = static_cast<std::uint32_t>(p1);
-        x2[i] = static_cast<std::uint32_t>(p0 >> 32) ^ x3[i] ^ k1;
-        x3[i] = static_cast<std::uint32_t>(p0);
-      }
+      const Wide p0 = multiply_lower(x0, 0xD2511F53u);
+      const Wide p1 = multiply_lower(x2, 0xCD9E8D57u);
+      x0 = (p1 >> 32) ^ x1 ^ k0;
+      x1 = p1;
+      x2 = (p0 >> 32) ^ x3 ^ k1;
+      x3 = p0;
       k0 += 0x9E3779B9u;
       k1 += 0xBB67AE85u;
     }
-    for (int i = 0; i < kCounters; ++i) {
-      block[4 * i] = factor(x0[i]);
-      block[4 * i + 1] = factor(x1[i]);
-      block[4 * i + 2] = factor(x2[i]);
-      block[4 * i + 3] = factor(x3[i]);
+    // Words in order: those of a counter are two lanes, of which vectors take those of half of the counters.
+    const Wide first = (x0 & 0xFFFFFFFFu) | (x1 << 32);
+    const Wide second = (x2 & 0xFFFFFFFFu) | (x3 << 32);
+    for (int half = 0; half < 2; ++half) {
+      Wide order;
+      for (int i = 0; i < kCounters; ++i) {
+        order[i] = static_cast<std::uint64_t>(half * kCounters / 2 + i / 2 + i % 2 * kCounters);
+      }
+      const Narrow bits = (Narrow)__builtin_shuffle(first, second, order);
+      store(block + half * kLanes, (bits >> 8) < threshold_ ? Vec{} : Vec{} + kept_);
     }
-  }
-
-  TRIREME_INLINE float factor(std::uint32_t bits) const {
-    return (bits >> 8) < threshold_ ? 0.0F : kept_;
   }
 
   std::uint32_t key_low_;

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/transpose.h"
 #include "kernels/tensor.h"
 
 TRIREME_BEGIN_ISA
@@ -23,12 +24,10 @@ struct HeadRows {
 // to[d * stride + t] = scale * row(begin + t)[d] for t < count, and 0 for count <= t < stride.
 inline void transpose_rows(float* to, std::int64_t stride, const HeadRows& rows, std::int64_t begin,
                            std::int64_t count, std::int64_t width, float scale) {
-  for (std::int64_t d = 0; d < width; ++d) {
-    float* const out = to + d * stride;
-    const float* const in = rows.at(begin) + d;
-    for (std::int64_t t = 0; t < count; ++t) out[t] = scale * in[t * rows.stride];
-    for (std::int64_t t = count; t < stride; ++t) out[t] = 0.0F;
-  }
+  if (count < stride) std::memset(to, 0, static_cast<std::size_t>(width * stride) * sizeof(float));
+  transpose<kLanes>(to, stride, rows.at(begin), rows.stride, count, width);
+  if (scale == 1.0F) return;
+  for (std::int64_t i = 0; i < width * stride; ++i) to[i] *= scale;
 }
 
 TRIREME_END_ISA

@@ -21,7 +21,8 @@ double multiply_adds() {
     const Vec factor = Vec{} + opaque_factor;
     const Vec term = Vec{} + opaque_term;
     Vec sums[kSums];
-    for (int j = 0; j < kSums; ++j) sums[j] = Vec{} + opaque_term;  // read anew: nobody knows that they are equal
+    for (int j = 0; j < kSums; ++j)
+      sums[j] = Vec{} + opaque_term;  // read anew: nobody knows that they are equal
     for (std::int64_t i = 0; i < kTurns; ++i) {
 #pragma GCC unroll 12
       for (int j = 0; j < kSums; ++j) sums[j] = sums[j] * factor + term;

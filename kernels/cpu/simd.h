@@ -1,5 +1,5 @@
-// Arithmetic that the vector kernels share: exponentials that loops of `#pragma omp simd` vectorise, and vectors
-// by name for the kernels that count registers.
+// Arithmetic that the vector kernels share: exponentials that loops of `#pragma omp simd` vectorise, and
+// vectors by name for the kernels that count registers.
 #pragma once
 
 #include <cstdint>

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -28,7 +29,8 @@ void check(const Case& c, MatmulOptions options) {
   const Shape shape_b = options.transpose_b ? Shape{c.n, c.k} : Shape{c.k, c.n};
   const Shape shape_c = {c.m, c.n};
   const Operand a = Operand::random(shape_a, 1, 1.0, padded(shape_a, c.padding));
-  const Operand b = Operand::random(shape_b, 2, 1.0, padded(shape_b, c.padding));
+  const double scale = 1.0 / std::sqrt(static_cast<double>(c.k));
+  const Operand b = Operand::random(shape_b, 2, scale, padded(shape_b, c.padding));
   Operand result = options.accumulate ? Operand::random(shape_c, 3, 1.0, padded(shape_c, c.padding))
                                       : Operand::poisoned(shape_c, padded(shape_c, c.padding));
   reference::Array expected =
@@ -42,8 +44,9 @@ void check(const Case& c, MatmulOptions options) {
 }
 
 TEST(Matmul, AgreesWithReference) {
-  const Case cases[] = {{1, 1, 1},       {1, 70, 33},      {70, 1, 33},    {65, 129, 1}, {7, 5, 3, 1},
-                        {64, 64, 64, 5}, {129, 47, 65, 3}, {48, 193, 100}, {2, 3, 500},  {100, 96, 31, 16}};
+  const Case cases[] = {{1, 1, 1},       {1, 70, 33},      {70, 1, 33},       {65, 129, 1}, {7, 5, 3, 1},
+                        {64, 64, 64, 5}, {129, 47, 65, 3}, {48, 193, 100},    {2, 3, 500},  {100, 96, 31, 16},
+                        {4, 300, 90, 1}, {140, 300, 400},  {300, 140, 400, 1}};
   for (const Case& c : cases) {
     for (int bits = 0; bits < 8; ++bits) {
       check(c,
@@ -52,15 +55,22 @@ TEST(Matmul, AgreesWithReference) {
   }
 }
 
-TEST(Matmul, RepeatsToTheLastBit) {
-  const Operand a = Operand::random({200, 300}, 1);
-  const Operand b = Operand::random({250, 300}, 2);
-  const auto run = [&] {
-    const Operand c = Operand::poisoned({200, 250});
-    matmul(c, a, b, {.transpose_b = true}, {});
-    return c.floats();
-  };
-  EXPECT_EQ(run(), run());
+// Sums so long that the shared operand is packed in several parts.
+TEST(Matmul, LongSums) {
+  check({5, 6, 900000}, {.transpose_b = true});
+  check({6, 5, 900000}, {.transpose_a = true, .accumulate = true});
+}
+
+TEST(Matmul, IsTheSameForAnyThreads) {
+  for (const auto& [m, n] : {std::pair{200, 700}, std::pair{700, 200}}) {
+    const Operand a = Operand::random({m, 500}, 1);
+    const Operand b = Operand::random({n, 500}, 2);
+    expect_same_for_any_threads([&] {
+      const Operand c = Operand::poisoned({m, n});
+      matmul(c, a, b, {.transpose_b = true}, {});
+      return c.floats();
+    });
+  }
 }
 
 TEST(Matmul, NanIsSeen) {
