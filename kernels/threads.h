@@ -3,7 +3,7 @@
 
 namespace trireme {
 
-// Set once, before the first op, by the thread that calls ops: by default all cores that this process may run
+// Set by the thread that calls ops, between two of them: by default all cores that this process may run
 // on.  REQUIRES: count >= 1.
 //
 // Ops are called by one thread at a time, and each uses all of these threads; two ops at once would ask for

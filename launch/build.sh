@@ -12,7 +12,7 @@ shift || true
 
 packages=(
   cmake g++ ninja-build pkg-config ccache
-  openmpi-bin libopenmpi-dev libhdf5-dev libgoogle-glog-dev libdnnl-dev
+  openmpi-bin libopenmpi-dev libhdf5-dev libgoogle-glog-dev
   libtomlplusplus-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )

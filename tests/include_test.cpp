@@ -31,8 +31,6 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
 const std::vector<std::pair<std::string, std::vector<std::string>>> kCages = {
     {"mpi.h", {"parallel/mpi_communicator", "parallel/process"}},
     {"hdf5", {"data/hdf5_file"}},
-    {"oneapi/dnnl", {"kernels/cpu/"}},
-    {"omp.h", {"kernels/"}},
     {"toml++", {"trainer/config"}},
     {"nlohmann", {"data/json.h"}},
     {"CLI/", {"launch/"}},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/thread_pool.h"
 #include "kernels/threads.h"
 
 namespace trireme::cpu {
@@ -13,8 +14,8 @@ void run_chunks(std::int64_t count, std::int64_t chunk, ChunkFunction function, 
     for (std::int64_t i = 0; i < num_chunks; ++i) function(body, i * chunk, std::min(count, (i + 1) * chunk));
     return;
   }
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (std::int64_t i = 0; i < num_chunks; ++i) function(body, i * chunk, std::min(count, (i + 1) * chunk));
+  static ThreadPool pool;
+  pool.run({.count = count, .chunk = chunk, .function = function, .body = body, .num_helpers = threads - 1});
 }
 
 }  // namespace trireme::cpu
