@@ -2,11 +2,15 @@
 # From nothing to a trained language model: installs, builds, prepares the King James Bible (which Debian carries),
 # trains under mpirun with two ranks, is interrupted, resumes, and shows the result.  Some minutes on two cores.
 #
-#     launch/quickstart.sh [FOLDER]      FOLDER: where data and run go (default: runs/quickstart)
+#     launch/quickstart.sh [FOLDER [key=value ...]]
+#
+# FOLDER is where data and run go (default: runs/quickstart); keys are those of configs/quickstart.toml.  Started again it
+# goes on with what is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 folder=${1:-runs/quickstart}
+shift || true
 data=$folder/data
 run=$folder/run
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
@@ -27,15 +31,15 @@ else
   "$trireme" prepare "$folder/bible.txt" --separator % --tokenizer bpe --vocab-size 2048 --output "$data"
 fi
 
-train=(launch/mpirun.sh 2 configs/quickstart.toml "data.path=$data" "run.directory=$run")
+train=(launch/mpirun.sh 2 configs/quickstart.toml "data.path=$data" "run.directory=$run" "$@")
 
 if [ ! -d "$run" ]; then
-  say "Training with two ranks, to be interrupted after half a minute"
+  say "Training with two ranks, to be interrupted"
   "${train[@]}" &
   training=$!
-  for _ in $(seq 60); do
-    sleep 0.5
-    kill -0 "$training" 2>/dev/null || break
+  while kill -0 "$training" 2>/dev/null; do
+    sleep 0.2
+    if [ -e "$run/metrics.jsonl" ] && [ "$(wc -l <"$run/metrics.jsonl")" -ge 15 ]; then break; fi
   done
   # The wrapper passes the signal on; every rank saves at its next step and leaves with 85, "run me again".
   kill -USR1 "$training" 2>/dev/null || true

@@ -13,7 +13,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 passed=0 failed=0 skipped=0
 for preset in "${presets[@]}"; do
   echo "== $preset"
-  if ! TRIREME_EXTRA_PACKAGES="python3 python3-h5py binutils" launch/build.sh "$preset"; then
+  if ! TRIREME_EXTRA_PACKAGES="python3 python3-h5py binutils bible-kjv" launch/build.sh "$preset"; then
     echo "the $preset build failed"
     failed=$((failed + 1))
     continue
