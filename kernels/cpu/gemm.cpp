@@ -32,7 +32,7 @@ constexpr std::int64_t kBlockRows =
 // As many rows are not worth packing for.
 constexpr std::int64_t kFewRows = 4;
 // Elements of the shared operand that are packed at a time, to stay in the third cache.
-constexpr std::int64_t kMaxShared = std::int64_t{4} << 20;
+constexpr std::int64_t kMaxShared = std::int64_t{1} << 20;
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;

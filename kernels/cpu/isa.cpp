@@ -25,7 +25,7 @@ Isa best() {
 Isa choose() {
   const Isa have = best();
   const char* wanted = std::getenv("TRIREME_ISA");
-  if (wanted == nullptr) return have;
+  if (wanted == nullptr || *wanted == '\0') return have;
   for (const Isa level : {Isa::kBaseline, Isa::kV3, Isa::kV4}) {
     if (std::string(name(level)) == wanted && level <= have) return level;
   }

@@ -22,6 +22,28 @@ inline void add_branch(float* sum, const float* residual, const float* branch, f
   for (std::int64_t c = 0; c < width; ++c) sum[c] = residual[c] + branch[c] * factors[c];
 }
 
+struct Moments {
+  float mean, variance;
+};
+
+inline Moments moments(const float* row, std::int64_t width) {
+  const float count = static_cast<float>(width);
+  float total = 0.0F;
+#pragma omp simd reduction(+ : total)
+  for (std::int64_t c = 0; c < width; ++c) total += row[c];
+  const float mean = total / count;
+  // Around a mean that is nearly right, which the rest then corrects: large means cost no digits.
+  float rest = 0.0F;
+  float squares = 0.0F;
+#pragma omp simd reduction(+ : rest, squares)
+  for (std::int64_t c = 0; c < width; ++c) {
+    const float d = row[c] - mean;
+    rest += d;
+    squares += d * d;
+  }
+  return {mean + rest / count, (squares - rest * (rest / count)) / count};
+}
+
 void residual_layer_norm_forward(Tensor y_NC, Tensor sum_NC, Tensor mean_N, Tensor rstd_N, Tensor residual_NC,
                                  Tensor branch_NC, Tensor weight_C, Tensor bias_C, float epsilon,
                                  Dropout dropout, Stream) {
@@ -45,14 +67,8 @@ void residual_layer_norm_forward(Tensor y_NC, Tensor sum_NC, Tensor mean_N, Tens
         add_branch(sum + n * width, row, branch + n * width, factors, mask_if_any, n, width);
         row = sum + n * width;
       }
-      float total = 0.0F;
-#pragma omp simd reduction(+ : total)
-      for (std::int64_t c = 0; c < width; ++c) total += row[c];
-      const float mean = total / static_cast<float>(width);
-      float squares = 0.0F;
-#pragma omp simd reduction(+ : squares)
-      for (std::int64_t c = 0; c < width; ++c) squares += (row[c] - mean) * (row[c] - mean);
-      const float rstd = 1.0F / __builtin_sqrtf(squares / static_cast<float>(width) + epsilon);
+      const auto [mean, variance] = moments(row, width);
+      const float rstd = 1.0F / __builtin_sqrtf(variance + epsilon);
       float* const out = y + n * width;
 #pragma omp simd
       for (std::int64_t c = 0; c < width; ++c) out[c] = (row[c] - mean) * rstd * weight[c] + bias[c];

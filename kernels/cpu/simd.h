@@ -20,7 +20,7 @@ inline constexpr int kLanes = 8;
 inline constexpr int kLanes = 4;
 #endif
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
-typedef std::int32_t IntVec __attribute__((vector_size(kLanes * sizeof(float))));
+typedef std::uint32_t BitsVec __attribute__((vector_size(kLanes * sizeof(float))));
 // The same in memory, at any address of a float.
 typedef float UnalignedVec __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 
@@ -74,7 +74,7 @@ TRIREME_INLINE Vec exp2_nonpositive(Vec x) {
   p = p * r + 2.40226477e-1F;
   p = p * r + 6.93147204e-1F;
   p = p * r + 1.0F;
-  const IntVec scaled = reinterpret_cast<IntVec>(p) + (reinterpret_cast<IntVec>(shifted) << 23);
+  const BitsVec scaled = reinterpret_cast<BitsVec>(p) + (reinterpret_cast<BitsVec>(shifted) << 23);
   return x < -126.0F ? Vec{} : reinterpret_cast<Vec>(scaled);
 }
 
