@@ -96,7 +96,7 @@ class KeyBlock {
   // Adds what all queries of a head contribute, and to the head's dq.
   void add_head(const QueryHead& head) {
     const std::int64_t shift = sizes_.num_keys - sizes_.num_queries;
-    // Queries from `see_some` on see some of the keys, from `see_all` on they see all.
+    // Queries before t see none of the keys; from `see_all` on they see all.
     std::int64_t t = sizes_.causal && first_ > shift ? first_ - shift : 0;
     const std::int64_t see_all = sizes_.causal ? first_ + count_ - 1 - shift : 0;
     while (t < sizes_.num_queries) {

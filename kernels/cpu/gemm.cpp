@@ -27,8 +27,8 @@ constexpr int kTileVecs = 3;
 constexpr std::int64_t kTileColumns = kTileVecs * kLanes;
 // Terms of a sum that are packed at a time: a block of a task's operand stays in the second cache.
 constexpr std::int64_t kMaxDepth = 384;
-constexpr std::int64_t kBlockRows =
-    128;  // of the left operand, between which the right one's panels are changed
+// Rows of the left operand that stay in the second cache while the right one's panels pass by.
+constexpr std::int64_t kBlockRows = 128;
 // As many rows are not worth packing for.
 constexpr std::int64_t kFewRows = 4;
 // Elements of the shared operand that are packed at a time, to stay in the third cache.
