@@ -308,14 +308,15 @@ uint8_t* find_byte(Warp& w, int lane, uint64_t address) {
 
 void start_async_copy(Warp& w, const Instr& i, const AsyncCopy& copy) {
   SharedMemory& shared = w.block().shared();
-  const std::string name = text("cp.async of ", int{copy.bytes}, " bytes to 0x", std::hex, copy.destination);
+  const auto name = [&copy] {
+    return text("cp.async of ", int{copy.bytes}, " bytes to 0x", std::hex, copy.destination, std::dec);
+  };
   if (copy.destination > shared.size() || shared.size() - copy.destination < copy.bytes)
-    give_up(Finding::kOutOfBounds,
-            text(name, std::dec, " of shared memory, of which the block has ", shared.size()),
+    give_up(Finding::kOutOfBounds, text(name(), " of shared memory, of which the block has ", shared.size()),
             w.where(i, copy.lane));
   SharedMemory::Conflict conflict;
   if (shared.write(copy.destination, copy.bytes, {w.index(), copy.lane}, w.clock, false, conflict))
-    report_shared_race(w, i, name, copy.lane, conflict);
+    report_shared_race(w, i, name(), copy.lane, conflict);
   std::memset(shared.state(copy.destination), SharedMemory::kInFlight, copy.bytes);
   std::memset(shared.bytes(copy.destination), 0xff, copy.bytes);
 }

@@ -112,6 +112,14 @@ T insert_field(T a, T into, uint32_t position, uint32_t length) {
   return (into & ~mask) | (a << position & mask);
 }
 
+// `length` ones from a position on.
+template <bool wrap>
+uint32_t make_mask(uint32_t position, uint32_t length) {
+  position = wrap ? position % 32 : std::min(position, 32u);
+  length = wrap ? length % 32 : std::min(length, 32u);
+  return static_cast<uint32_t>(((uint64_t{1} << length) - 1) << position);
+}
+
 // The sum of four products of bytes (dp4a), or of two of halves and bytes (dp2a).
 template <class A, class B>
 uint32_t dot4(uint32_t a, uint32_t b, uint32_t c) {
@@ -357,6 +365,15 @@ bool lower_bits(Lowering& to, const ptx::Instruction& in) {
   return true;
 }
 
+bool lower_mask(Lowering& to, const ptx::Instruction& in) {
+  Modifiers m(in);
+  const int wrap = m.take_any({"clamp", "wrap"});
+  if (wrap < 0 || !m.take("b32") || !m.empty()) return false;
+  using W = uint32_t;
+  emit_plain(to, in, wrap ? map2<W, W, W, make_mask<true>> : map2<W, W, W, make_mask<false>>, 32, 32, 32);
+  return true;
+}
+
 bool lower_dot(Lowering& to, const ptx::Instruction& in) {
   Modifiers m(in);
   const auto b = m.take_type();
@@ -391,6 +408,7 @@ bool lower_dot(Lowering& to, const ptx::Instruction& in) {
 bool lower_integer(Lowering& to, const ptx::Instruction& in) {
   const std::string_view op = in.opcode;
   if (op == "dp4a" || op == "dp2a") return lower_dot(to, in);
+  if (op == "bmsk") return lower_mask(to, in);
   if (op == "mul24" || op == "mad24") return lower_24(to, in);
   if (op == "popc" || op == "clz" || op == "bfind" || op == "brev" || op == "bfe" || op == "bfi")
     return lower_bits(to, in);

@@ -12,6 +12,10 @@
 
 namespace trireme::vgpu {
 
+constexpr uint64_t round_up(uint64_t x, uint64_t multiple) {
+  return (x + multiple - 1) / multiple * multiple;
+}
+
 constexpr int kWarpSize = 32;
 using LaneMask = uint32_t;  // bit per lane of a warp
 constexpr LaneMask kAllLanes = 0xffffffff;

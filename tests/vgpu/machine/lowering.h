@@ -26,7 +26,7 @@ class Modifiers {
   // Takes the last modifier, if it is a type.
   std::optional<ptx::Type> take_type();
   // Takes those that only hint at caches: .L1::no_allocate, .L2::128B, ...
-  bool take_cache_hints();
+  void take_cache_hints();
   bool empty() const { return names_.empty(); }
 
  private:

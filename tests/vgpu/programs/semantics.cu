@@ -214,6 +214,10 @@ TEST3(bfi_b32, unsigned, "r", unsigned, "r", unsigned, "r",
           into = (into & ~(1u << (p + n))) | (x >> n & 1) << (p + n);
         return into;
       }(a, b, c & 63, c >> 26))
+TEST2(bmsk, unsigned, "r", unsigned, "r", unsigned, "r",
+      "{.reg .b32 p, l; and.b32 p, %1, 63; and.b32 l, %2, 63; bmsk.clamp.b32 %0, p, l;}", FE_TONEAREST,
+      (b & 63) >= 32 ? ((a & 63) >= 32 ? 0 : ~0u << (a & 63))
+                     : ((a & 63) >= 32 ? 0 : ((1u << (b & 63)) - 1) << (a & 63)))
 TEST2(shl_b32, unsigned, "r", unsigned, "r", unsigned, "r",
       "{.reg .b32 t; and.b32 t, %2, 63; shl.b32 %0, %1, t;}", FE_TONEAREST, (b & 63) < 32 ? a << (b & 63) : 0)
 TEST2(shr_s32, unsigned, "r", unsigned, "r", unsigned, "r",
@@ -402,7 +406,7 @@ int main() {
       RUN(min_s32);
   RUN(max_u32), RUN(sad_s32), RUN(abs_s32), RUN(popc), RUN(clz), RUN(bfind_s32), RUN(brev), RUN(bfe_u32),
       RUN(bfe_s32);
-  RUN(bfi_b32), RUN(shl_b32), RUN(shr_s32), RUN(shf_l_wrap), RUN(shf_r_clamp), RUN(prmt), RUN(lop3),
+  RUN(bfi_b32), RUN(bmsk), RUN(shl_b32), RUN(shr_s32), RUN(shf_l_wrap), RUN(shf_r_clamp), RUN(prmt), RUN(lop3),
       RUN(dp4a);
   RUN(add_with_carry), RUN(subtract_with_borrow), RUN(slct);
   RUN(setp_lt_f32), RUN(setp_ltu_f32), RUN(setp_ne_f32), RUN(setp_nan_f32), RUN(setp_gt_s32),

@@ -1,11 +1,10 @@
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <charconv>
 #include <cstring>
 
 #include "tests/vgpu/ptx/lexer.h"
 #include "tests/vgpu/ptx/module.h"
+#include "tests/vgpu/ptx/operands.h"
 #include "tests/vgpu/report.h"
 
 namespace trireme::vgpu::ptx {
@@ -56,7 +55,7 @@ class Parser {
 
   void file() {
     in_.expect(".file");
-    const int index = static_cast<int>(integer());
+    const int index = static_cast<int>(parse_integer(in_));
     module_.files[index] = std::string(in_.next().text);
     while (in_.take(",")) in_.next();  // time stamp and size
   }
@@ -80,47 +79,6 @@ class Parser {
     }
   }
 
-  uint64_t integer() {
-    const bool negative = in_.take("-");
-    const Token token = in_.next();
-    std::string_view digits = token.text;
-    int base = 10;
-    if (digits.starts_with("0x") || digits.starts_with("0X")) {
-      base = 16;
-      digits.remove_prefix(2);
-    } else if (digits.size() > 1 && digits[0] == '0') {
-      base = 8;
-    }
-    if (digits.ends_with('U')) digits.remove_suffix(1);
-    uint64_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
-    if (error != std::errc() || end != digits.data() + digits.size())
-      in_.fail(text("'", token.text, "' is no integer"));
-    return negative ? 0 - value : value;
-  }
-
-  // An integer, 0f..., 0d... or a decimal with a point.
-  Operand number() {
-    Operand result;
-    const std::string_view word = in_.peek().text;
-    if (word.size() == 10 && (word.starts_with("0f") || word.starts_with("0F"))) {
-      result.form = Operand::Form::kFloat32;
-    } else if (word.size() == 18 && (word.starts_with("0d") || word.starts_with("0D"))) {
-      result.form = Operand::Form::kFloat64;
-    } else if (word.find('.') != std::string_view::npos) {
-      result.form = Operand::Form::kFloat64;
-      result.bits = std::bit_cast<uint64_t>(std::stod(std::string(in_.next().text)));
-      return result;
-    } else {
-      result.form = Operand::Form::kInteger;
-      result.bits = integer();
-      return result;
-    }
-    const std::string_view digits = in_.next().text.substr(2);
-    std::from_chars(digits.data(), digits.data() + digits.size(), result.bits, 16);
-    return result;
-  }
-
   // What follows the state space: `.align 4 .b8 name[16] = {...}, name2;` (a list), up to the semicolon.
   template <class Declare>
   void variables(Space space, bool is_extern, Declare declare) {
@@ -142,14 +100,14 @@ class Parser {
     for (;;) {
       const std::string_view word = in_.next().text;
       if (word == ".align") {
-        v.alignment = static_cast<uint32_t>(integer());
+        v.alignment = static_cast<uint32_t>(parse_integer(in_));
       } else if (word == ".attribute") {
         in_.expect("(");
         v.is_managed = in_.take(".managed");
         while (!in_.take(")")) in_.next();
       } else if (word == ".ptr") {
         while (space_by_name(in_.peek().text) || in_.peek().is(".align")) {
-          if (in_.next().is(".align")) integer();
+          if (in_.next().is(".align")) parse_integer(in_);
         }
       } else if (word == ".v2" || word == ".v4") {
         vector = static_cast<uint32_t>(word[2] - '0');
@@ -171,7 +129,7 @@ class Parser {
         v.bytes = 0;
         return;
       }
-      v.bytes *= integer();
+      v.bytes *= parse_integer(in_);
       in_.expect("]");
     }
   }
@@ -197,13 +155,13 @@ class Parser {
       Initializer::Address address{offset, in_.next().text, 0};
       if (generic) in_.expect(")");
       if (in_.take("+"))
-        address.addend = static_cast<int64_t>(integer());
+        address.addend = static_cast<int64_t>(parse_integer(in_));
       else if (in_.take("-"))
-        address.addend = -static_cast<int64_t>(integer());
+        address.addend = -static_cast<int64_t>(parse_integer(in_));
       if (step != 8) in_.fail("an address in less than 8 bytes");
       v.initializer.addresses.push_back(address);
     } else {
-      const Operand value = number();
+      const Operand value = parse_number(in_);
       std::memcpy(v.initializer.bytes.data() + offset, &value.bits, step);
     }
   }
@@ -256,7 +214,7 @@ class Parser {
       else if (in_.take(".reqntid"))
         f.required_threads = product();
       else if (in_.take(".minnctapersm") || in_.take(".maxnreg"))
-        integer();
+        parse_integer(in_);
       else if (in_.take(".pragma"))
         while (!in_.take(";")) in_.next();
       else if (!in_.take(".noreturn"))
@@ -265,8 +223,8 @@ class Parser {
   }
 
   uint32_t product() {
-    uint64_t result = integer();
-    while (in_.take(",")) result *= integer();
+    uint64_t result = parse_integer(in_);
+    while (in_.take(",")) result *= parse_integer(in_);
     return static_cast<uint32_t>(result);
   }
 
@@ -313,7 +271,7 @@ class Parser {
     do {
       const std::string stem(in_.next().text);
       if (in_.take("<")) {
-        const uint64_t count = integer();
+        const uint64_t count = parse_integer(in_);
         in_.expect(">");
         for (uint64_t i = 0; i < count; ++i) names.emplace(stem + std::to_string(i), *type);
       } else {
@@ -344,9 +302,9 @@ class Parser {
 
   Location place() {
     Location l;
-    l.file = static_cast<int>(integer());
-    l.line = static_cast<int>(integer());
-    l.column = static_cast<int>(integer());
+    l.file = static_cast<int>(parse_integer(in_));
+    l.line = static_cast<int>(parse_integer(in_));
+    l.column = static_cast<int>(parse_integer(in_));
     return l;
   }
 
@@ -373,7 +331,7 @@ class Parser {
     }
     split(in);
     if (!in_.peek().is(";")) {
-      do in.operands.push_back(operand());
+      do in.operands.push_back(parse_operand(in_));
       while (in_.take(","));
     }
     in_.expect(";");
@@ -404,61 +362,6 @@ class Parser {
     };
     in.opcode = piece();
     while (!rest.empty()) in.modifiers.push_back(piece());
-  }
-
-  Operand operand() {
-    Operand result = simple_operand();
-    if (in_.take("|")) {
-      Operand pair;
-      pair.form = Operand::Form::kPair;
-      pair.elements = {std::move(result), simple_operand()};
-      return pair;
-    }
-    return result;
-  }
-
-  Operand simple_operand() {
-    Operand result;
-    if (in_.take("[")) return address();
-    if (in_.peek().is("{") || in_.peek().is("(")) return list();
-    if (in_.take("!")) result.negated = true;
-    if (in_.peek().kind == Token::Kind::kNumber || in_.peek().is("-")) return number();
-    if (in_.take("_")) {
-      result.form = Operand::Form::kSink;
-      return result;
-    }
-    if (in_.peek().kind != Token::Kind::kWord)
-      in_.fail(text("operand expected before '", in_.peek().text, "'"));
-    result.name = in_.next().text;
-    if (in_.take("+")) result.displacement = static_cast<int64_t>(integer());  // mov.u64 %rd1, symbol+8
-    return result;
-  }
-
-  Operand list() {
-    Operand result;
-    result.form = Operand::Form::kVector;
-    const std::string_view end = in_.next().is("{") ? "}" : ")";
-    while (!in_.take(end)) {
-      result.elements.push_back(operand());
-      in_.take(",");
-    }
-    return result;
-  }
-
-  Operand address() {
-    Operand result;
-    result.form = Operand::Form::kAddress;
-    if (in_.peek().kind == Token::Kind::kWord) {
-      result.name = in_.next().text;
-      if (in_.take("+"))
-        result.displacement = static_cast<int64_t>(integer());
-      else if (in_.peek().is("-"))
-        result.displacement = static_cast<int64_t>(integer());
-    } else {
-      result.displacement = static_cast<int64_t>(integer());
-    }
-    in_.expect("]");
-    return result;
   }
 
   Module& module_;
