@@ -5,7 +5,8 @@ function(vgpu_broken PROGRAM)
     list(GET case 0 name)
     list(GET case 1 finding)
     vgpu_test(${PROGRAM}.${name} 97 "^vgpu: ${finding}: " ${PROGRAM} ARGUMENT ${name}
-              ENVIRONMENT TRIREME_VGPU_DEVICES=2 TRIREME_VGPU_MAX_INSTRUCTIONS=1000000)
+              ENVIRONMENT TRIREME_VGPU_DEVICES=2 TRIREME_VGPU_THREADS=1
+                          TRIREME_VGPU_MAX_INSTRUCTIONS=1000000)
   endforeach()
 endfunction()
 
@@ -53,6 +54,7 @@ foreach(case events default_stream rows host_function properties)
     vgpu_test(streams.${case}.${mode} 0 "^fine" streams ARGUMENT ${case} ENVIRONMENT TRIREME_VGPU_STREAMS=${mode})
   endforeach()
 endforeach()
+vgpu_test(streams.two_devices 0 "^fine" streams ARGUMENT two_devices ENVIRONMENT TRIREME_VGPU_DEVICES=2)
 foreach(case lazy_copies lazy_result)
   vgpu_test(streams.${case} 0 "^fine" streams ARGUMENT ${case} ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
 endforeach()

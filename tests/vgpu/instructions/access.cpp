@@ -279,14 +279,21 @@ void access(Warp& w, const Instr& i, Space space, WarpAccess& a) {
   }
 }
 
-void synchronise_blocks(Warp& w, const WarpAccess& a, Space space, bool with_fence) {
+void publish_to_blocks(Warp& w, const WarpAccess& a, Space space, bool with_fence) {
   if (space == Space::kShared || space == Space::kLocal) return;
   Block& block = w.block();
   Actor& actor = block.actor();
   if (with_fence) actor.fence();
   for_each_lane(a.active, [&](int lane) {
-    block.launch().order.synchronise(a.address[lane], actor.block, actor.epoch - 1, actor.known);
+    block.launch().order.publish(a.address[lane], actor.block, actor.fenced_epoch(), actor.known);
   });
+}
+
+void take_over_from_blocks(Warp& w, const WarpAccess& a, Space space) {
+  if (space == Space::kShared || space == Space::kLocal) return;
+  Block& block = w.block();
+  for_each_lane(a.active,
+                [&](int lane) { block.launch().order.take_over(a.address[lane], block.actor().known); });
 }
 
 void fill_addresses(const Warp& w, Lanes base, int64_t displacement, WarpAccess& a) {

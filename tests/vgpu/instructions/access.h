@@ -30,9 +30,11 @@ struct WarpAccess {
 // Addresses count from the start of the space.
 void access(Warp& w, const Instr& i, ptx::Space space, WarpAccess& a);
 
-// Before an atomic or volatile access: publishes what the block did before its last fence (one comes first,
-// `with_fence`), and takes over what others have published at these addresses.
-void synchronise_blocks(Warp& w, const WarpAccess& a, ptx::Space space, bool with_fence);
+// How blocks wait for each other (BlockOrder).  Before an atomic or volatile write; a fence comes first,
+// `with_fence`.
+void publish_to_blocks(Warp& w, const WarpAccess& a, ptx::Space space, bool with_fence);
+// After an atomic or volatile read.
+void take_over_from_blocks(Warp& w, const WarpAccess& a, ptx::Space space);
 
 // address[l] = base + displacement, in all lanes.
 void fill_addresses(const Warp& w, Lanes base, int64_t displacement, WarpAccess& a);

@@ -27,7 +27,7 @@ void atomic(Warp& w, const Instr& i, LaneMask active) {
   a.kind = Access::kSyncWrite;
   fill_addresses(w, i.op[1], i.imm, a);
   const Space space = static_cast<Space>(i.mode[kSpace]);
-  synchronise_blocks(w, a, space, i.mode[kFence]);
+  publish_to_blocks(w, a, space, i.mode[kFence]);
   access(w, i, space, a);
   T* result = w.at<T>(i.op[0]);
   const T* b = w.at<T>(i.op[2]);
@@ -39,6 +39,7 @@ void atomic(Warp& w, const Instr& i, LaneMask active) {
     while (!memory.compare_exchange_weak(olds[lane], f(olds[lane], b[lane], c[lane]))) {
     }
   });
+  take_over_from_blocks(w, a, space);
   for_each_lane(active, [&](int lane) { result[lane] = olds[lane]; });
 }
 

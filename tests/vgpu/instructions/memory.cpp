@@ -22,8 +22,6 @@ WarpAccess begin_access(Warp& w, const Instr& i, LaneMask active, uint32_t eleme
   a.bytes = element_bytes * i.mode[kCount];
   a.kind = static_cast<Access>(i.mode[kAccess]);
   fill_addresses(w, i.op[1], i.imm, a);
-  if (a.kind == Access::kSyncRead || a.kind == Access::kSyncWrite)
-    synchronise_blocks(w, a, static_cast<Space>(i.mode[kSpace]), i.mode[kFence]);
   return a;
 }
 
@@ -31,7 +29,8 @@ WarpAccess begin_access(Warp& w, const Instr& i, LaneMask active, uint32_t eleme
 template <class T, class R>
 void load(Warp& w, const Instr& i, LaneMask active) {
   WarpAccess a = begin_access(w, i, active, sizeof(T));
-  access(w, i, static_cast<Space>(i.mode[kSpace]), a);
+  const auto space = static_cast<Space>(i.mode[kSpace]);
+  access(w, i, space, a);
   for (int n = 0; n < i.mode[kCount]; ++n) {
     R* to = w.at<R>(i.list[n]);
     for_each_lane(active, [&](int lane) {
@@ -40,6 +39,7 @@ void load(Warp& w, const Instr& i, LaneMask active) {
       to[lane] = static_cast<R>(value);
     });
   }
+  if (a.kind == Access::kSyncRead) take_over_from_blocks(w, a, space);
 }
 
 template <class T, class R>
@@ -54,7 +54,9 @@ void store(Warp& w, const Instr& i, LaneMask active) {
   }
   WarpAccess a = begin_access(w, i, active, sizeof(T));
   a.stored = &values;
-  access(w, i, static_cast<Space>(i.mode[kSpace]), a);
+  const auto space = static_cast<Space>(i.mode[kSpace]);
+  if (a.kind == Access::kSyncWrite) publish_to_blocks(w, a, space, i.mode[kFence]);
+  access(w, i, space, a);
 }
 
 template <class T>

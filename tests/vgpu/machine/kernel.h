@@ -1,9 +1,7 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -140,8 +140,11 @@ class Lowering {
   size_t label(std::string_view name) const;
 
   // undefined.cpp: inserts the instructions that track undefined registers, where there may be any.
+  using Masks = std::unordered_map<Lanes, Lanes>;  // register -> mask of its undefined lanes
   void track_undefined();
   std::vector<Lanes> find_undefined() const;
+  Masks allocate_masks();
+  std::vector<Instr> tracking(const Instr& instr, const Flow& flow, const Masks& masks);
   void resolve_labels();
 
   const ptx::Module& module_;

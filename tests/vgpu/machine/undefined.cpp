@@ -113,78 +113,87 @@ std::vector<Lanes> Lowering::find_undefined() const {
   return {undefined.begin(), undefined.end()};
 }
 
-void Lowering::track_undefined() {
-  const std::vector<Lanes> sources = find_undefined();
-  if (sources.empty()) return;
-  std::unordered_map<Lanes, Lanes> masks;
-  const auto track = [&](Lanes lanes) {
-    return masks.contains(lanes) ? false : masks.emplace(lanes, allocate_register(1)).second;
+// A mask for each register that may be undefined, or is made of one that may.
+Lowering::Masks Lowering::allocate_masks() {
+  Masks masks;
+  const auto track = [&](Lanes l) {
+    return !masks.contains(l) && masks.emplace(l, allocate_register(1)).second;
   };
-  for (const Lanes l : sources) track(l);
-  const auto is_tracked = [&](Lanes l) { return masks.contains(l); };
-  const auto any_tracked = [&](const std::vector<Lanes>& v) {
-    return std::any_of(v.begin(), v.end(), is_tracked);
-  };
-  for (bool changed = true; changed;) {
+  for (const Lanes l : find_undefined()) track(l);
+  for (bool changed = !masks.empty(); changed;) {
     changed = false;
     for (const Flow& f : flows_) {
-      if (f.nature == Nature::kEffect || !any_tracked(f.uses)) continue;
+      const bool spreads =
+          f.nature != Nature::kEffect &&
+          std::any_of(f.uses.begin(), f.uses.end(), [&](Lanes l) { return masks.contains(l); });
+      if (!spreads) continue;
       for (const Lanes l : f.defs) changed |= track(l);
     }
   }
-  for (const auto& [lanes, mask] : masks) kernel_.undefined.push_back(mask);
+  return masks;
+}
 
+// What has to come before the instruction.
+std::vector<Instr> Lowering::tracking(const Instr& instr, const Flow& flow, const Masks& masks) {
+  std::vector<Instr> result;
+  const auto add = [&](Handler handler, const std::vector<Lanes>& list, size_t imm) -> Instr& {
+    Instr added;
+    added.run = handler;
+    added.statement = instr.statement;
+    added.guard = instr.guard;
+    added.guard_flip = instr.guard_flip;
+    added.imm = static_cast<int64_t>(imm);
+    kernel_.lists.push_back(list);
+    added.list = kernel_.lists.back().data();
+    result.push_back(added);
+    return result.back();
+  };
+  const auto mask_of = [&](Lanes l) { return masks.contains(l) ? masks.at(l) : constant(0, 32); };
+  const auto masks_of = [&](const std::vector<Lanes>& registers) {
+    std::vector<Lanes> tracked;
+    for (const Lanes l : registers)
+      if (masks.contains(l)) tracked.push_back(masks.at(l));
+    return tracked;
+  };
+
+  if (masks.contains(instr.guard)) {
+    Instr& check = add(check_defined, {masks.at(instr.guard)}, 1);
+    check.guard = lanes_of(BlockSlot::kTrue);
+    check.guard_flip = 0;
+  }
+  std::vector<Lanes> uses = masks_of(flow.uses);
+  const std::vector<Lanes> defs = masks_of(flow.defs);
+  if (flow.nature == Nature::kEffect) {
+    if (!uses.empty()) add(check_defined, uses, uses.size());
+    uses.clear();  // the results are defined
+  }
+  if (defs.empty()) return result;
+  if (flow.nature == Nature::kSelect) {
+    add(propagate_select, {instr.op[3]}, 0).op = {defs[0], mask_of(instr.op[1]), mask_of(instr.op[2]),
+                                                  mask_of(instr.op[3])};
+  } else {
+    const size_t num_uses = uses.size();
+    uses.insert(uses.end(), defs.begin(), defs.end());
+    add(propagate, uses, num_uses).mode[0] = static_cast<uint8_t>(defs.size());
+  }
+  return result;
+}
+
+void Lowering::track_undefined() {
+  const Masks masks = allocate_masks();
+  if (masks.empty()) return;
+  for (const auto& [lanes, mask] : masks) kernel_.undefined.push_back(mask);
   std::vector<Instr> code;
   std::vector<Flow> flows;
-  std::vector<size_t> moved;
-  const auto mask_of = [&](Lanes l) {
-    const auto found = masks.find(l);
-    return found == masks.end() ? constant(0, 32) : found->second;
-  };
-  const auto add = [&](const Instr& instr, Flow flow) {
-    code.push_back(instr);
-    flows.push_back(std::move(flow));
-  };
-  const auto add_tracking = [&](const Instr& original, Handler handler, bool guarded,
-                                const std::vector<Lanes>& list) {
-    Instr instr;
-    instr.run = handler;
-    instr.statement = original.statement;
-    instr.guard = guarded ? original.guard : lanes_of(BlockSlot::kTrue);
-    instr.guard_flip = guarded ? original.guard_flip : 0;
-    kernel_.lists.push_back(list);
-    instr.list = kernel_.lists.back().data();
-    add(instr, Flow());
-    return &code.back();
-  };
+  std::vector<size_t> moved;  // old index -> new one, of the first instruction added before it
   for (size_t i = 0; i < kernel_.code.size(); ++i) {
     moved.push_back(code.size());
-    const Instr& instr = kernel_.code[i];
-    const Flow& flow = flows_[i];
-    if (is_tracked(instr.guard)) add_tracking(instr, check_defined, false, {masks.at(instr.guard)})->imm = 1;
-    std::vector<Lanes> uses;
-    for (const Lanes l : flow.uses)
-      if (is_tracked(l)) uses.push_back(masks.at(l));
-    std::vector<Lanes> defs;
-    for (const Lanes l : flow.defs)
-      if (is_tracked(l)) defs.push_back(masks.at(l));
-    const auto num_uses = static_cast<int64_t>(uses.size());
-    if (flow.nature == Nature::kSelect && !defs.empty()) {
-      Instr* select = add_tracking(instr, propagate_select, true, {instr.op[3]});
-      select->op = {defs[0], mask_of(instr.op[1]), mask_of(instr.op[2]), mask_of(instr.op[3])};
-    } else {
-      if (flow.nature == Nature::kEffect && num_uses > 0)
-        add_tracking(instr, check_defined, true, uses)->imm = num_uses;
-      if (!defs.empty()) {
-        if (flow.nature == Nature::kEffect) uses.clear();
-        const auto num_sources = static_cast<int64_t>(uses.size());
-        uses.insert(uses.end(), defs.begin(), defs.end());
-        Instr* spread = add_tracking(instr, propagate, true, uses);
-        spread->imm = num_sources;
-        spread->mode[0] = static_cast<uint8_t>(defs.size());
-      }
+    for (const Instr& added : tracking(kernel_.code[i], flows_[i], masks)) {
+      code.push_back(added);
+      flows.emplace_back();
     }
-    add(instr, flow);
+    code.push_back(kernel_.code[i]);
+    flows.push_back(flows_[i]);
   }
   moved.push_back(code.size());
   for (size_t& label : labels_) label = moved[label];

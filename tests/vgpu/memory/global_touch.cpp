@@ -52,21 +52,26 @@ void note_read(GlobalTouch& touched, const Entry& read, const Actor& actor, uint
   if (now.bits() != read.bits()) touched.read.store(now.bits(), std::memory_order_relaxed);
 }
 
+void merge(BlockOrder::Epochs& into, const BlockOrder::Epochs& from) {
+  for (const auto& [block, epoch] : from) into[block] = std::max(into[block], epoch);
+}
+
 }  // namespace
 
-void BlockOrder::synchronise(uint64_t address, uint32_t block, uint8_t fenced_epoch, Epochs& known) {
-  if (fenced_epoch == 0 && known.empty() && !used_.load(std::memory_order_acquire)) return;
+void BlockOrder::publish(uint64_t address, uint32_t block, uint8_t fenced_epoch, const Epochs& known) {
+  if (fenced_epoch == 0 && known.empty()) return;
   const std::lock_guard lock(mutex_);
   used_.store(true, std::memory_order_release);
   Epochs& published = published_[address];
-  const auto merge = [](Epochs& into, const Epochs& from) {
-    for (const auto& [other, epoch] : from) into[other] = std::max(into[other], epoch);
-  };
-  merge(known, published);
-  if (fenced_epoch > 0) {
-    merge(published, known);
-    published[block] = std::max(published[block], fenced_epoch);
-  }
+  merge(published, known);
+  if (fenced_epoch > 0) published[block] = std::max(published[block], fenced_epoch);
+}
+
+void BlockOrder::take_over(uint64_t address, Epochs& known) {
+  if (!used_.load(std::memory_order_acquire)) return;
+  const std::lock_guard lock(mutex_);
+  const auto published = published_.find(address);
+  if (published != published_.end()) merge(known, published->second);
 }
 
 // Within a launch a plain read may meet atomics: CUDA's own atomicAdd for bf16 reads before its first

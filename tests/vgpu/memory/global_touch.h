@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
-#include <string>
 #include <unordered_map>
 
 #include "tests/vgpu/memory/timeline.h"
@@ -26,8 +25,11 @@ class BlockOrder {
  public:
   using Epochs = std::unordered_map<uint32_t, uint8_t>;  // block -> its last epoch that is visible
 
-  // The access of `block` to the flag: takes over what is published there and adds what it knows itself.
-  void synchronise(uint64_t address, uint32_t block, uint8_t fenced_epoch, Epochs& known);
+  // Before the block writes the flag: adds what it has done up to its last fence, and what it knows of
+  // others.
+  void publish(uint64_t address, uint32_t block, uint8_t fenced_epoch, const Epochs& known);
+  // After it has read the flag: takes over what is published there.
+  void take_over(uint64_t address, Epochs& known);
 
  private:
   std::mutex mutex_;
@@ -46,8 +48,11 @@ struct Actor {
 
   // A thread of the block executed a fence.
   void fence() {
-    if (epoch < 255) ++epoch;
+    if (epoch < kLastEpoch) ++epoch;
   }
+  // The epochs up to this one are before a fence.  Beyond the last one nothing is told apart.
+  uint8_t fenced_epoch() const { return epoch == kLastEpoch ? epoch : epoch - 1; }
+  static constexpr uint8_t kLastEpoch = 255;
 };
 
 // The earlier access that one collides with.

@@ -231,6 +231,66 @@ void test_calls() {
   }
 }
 
+// --- Branches to many places at once. ---
+
+__global__ void many_ways(int* out, const int* ways) {
+  int value = threadIdx.x;
+  for (int round = 0; round < 3; ++round) {
+    switch ((ways[threadIdx.x] + round) % 8) {
+      case 0:
+        value += 10;
+        break;
+      case 1:
+        value = __popc(value) + 1;
+        [[fallthrough]];
+      case 2:
+        value *= 3;
+        break;
+      case 3:
+        for (int i = 0; i < value % 5; ++i) value ^= i << 4;
+        break;
+      case 4:
+        value -= 77;
+        break;
+      case 5:
+        value = value / 3;
+        break;
+      case 6:
+        value = -value;
+        break;
+      default:
+        out[threadIdx.x] = value;
+        return;
+    }
+  }
+  out[threadIdx.x] = value + 1'000'000;
+}
+
+int expected_way(int value, int way) {
+  for (int round = 0; round < 3; ++round) {
+    const int choice = (way + round) % 8;
+    if (choice == 0) value += 10;
+    if (choice == 1) value = __builtin_popcount(value) + 1;
+    if (choice == 1 || choice == 2) value *= 3;
+    if (choice == 3)
+      for (int i = 0; i < value % 5; ++i) value ^= i << 4;
+    if (choice == 4) value -= 77;
+    if (choice == 5) value /= 3;
+    if (choice == 6) value = -value;
+    if (choice == 7) return value;
+  }
+  return value + 1'000'000;
+}
+
+void test_many_ways() {
+  std::vector<int> ways(96);
+  for (size_t i = 0; i < ways.size(); ++i) ways[i] = static_cast<int>(i * i % 29);
+  DeviceArray<int> d_ways(ways), out(96);
+  many_ways<<<1, 96>>>(out.get(), d_ways.get());
+  const std::vector<int> result = out.to_host();
+  for (int i = 0; i < 96; ++i) EXPECT(result[i] == expected_way(i, ways[i]));
+}
+
 // --- A spin lock among the lanes of a warp, and one among warps. ---
 
 __global__ void locked(int* lock, int* counter) {
@@ -258,6 +318,7 @@ int main() {
   test_histogram();
   test_library();
   test_calls();
+  test_many_ways();
   test_locked();
   std::printf("fine\n");
 }

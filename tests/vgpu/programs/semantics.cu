@@ -95,15 +95,15 @@ float saturate(float x) {
     compare<R>(                                                                                           \
         #NAME, NAME, [](A a, B b) -> R { return HOST; }, ROUNDING, random_bits<A>(1), random_bits<B>(2)); \
   }
-#define TEST3(NAME, R, CR, A, CA, C, CC, ASM, ROUNDING, HOST)                              \
-  __global__ void NAME(R* r, const A* a, const A* b, const C* c) {                         \
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;                                   \
-    asm(ASM : "=" CR(r[i]) : CA(a[i]), CA(b[i]), CC(c[i]));                                \
-  }                                                                                        \
-  void test_##NAME() {                                                                     \
-    compare<R>(                                                                            \
-        #NAME, NAME, [](A a, A b, C c) -> R { return HOST; }, ROUNDING, random_bits<A>(1), \
-        random_bits<A>(2), random_bits<C>(3));                                             \
+#define TEST3(NAME, R, CR, A, CA, C, CC, ASM, ROUNDING, HOST)                                               \
+  __global__ void NAME(R* r, const A* a, const A* b, const C* c) {                                          \
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;                                                    \
+    asm(ASM : "=" CR(r[i]) : CA(a[i]), CA(b[i]), CC(c[i]));                                                 \
+  }                                                                                                         \
+  void test_##NAME() {                                                                                      \
+    compare<R>(                                                                                             \
+        #NAME, NAME, [](A a, [[maybe_unused]] A b, C c) -> R { return HOST; }, ROUNDING, random_bits<A>(1), \
+        random_bits<A>(2), random_bits<C>(3));                                                              \
   }
 #define FLOAT1(NAME, ASM, ROUNDING, HOST) TEST1(NAME, float, "f", float, "f", ASM " %0, %1;", ROUNDING, HOST)
 #define FLOAT2(NAME, ASM, ROUNDING, HOST) \
@@ -250,6 +250,46 @@ TEST2(subtract_with_borrow, uint64_t, "l", uint64_t, "l", uint64_t, "l",
 TEST2(slct, unsigned, "r", unsigned, "r", unsigned, "r", "slct.u32.s32 %0, %1, %2, %1;", FE_TONEAREST,
       int(a) >= 0 ? a : b)
 
+WORD3(dp2a, "dp2a.hi.u32.s32", [](unsigned x, unsigned y, unsigned z) {
+  for (int n = 0; n < 2; ++n) z += uint16_t(x >> 16 * n) * int8_t(y >> (16 + 8 * n));
+  return z;
+}(a, b, c))
+WORD3(mad24, "mad24.lo.u32", (a & 0xffffff) * (b & 0xffffff) + c)
+WORD2(sub_sat_s32, "sub.sat.s32",
+      unsigned(std::min<long>(INT_MAX, std::max<long>(INT_MIN, long(int(a)) - int(b)))))
+WORD1(cnot, "cnot.b32", a == 0)
+WORD1(bfind_shift, "bfind.shiftamt.u32", a ? unsigned(__builtin_clz(a)) : ~0u)
+WORD3(prmt_rc16, "prmt.b32.rc16", (c & 1 ? a >> 16 : a & 0xffff) * 0x10001u)
+WORD3(prmt_b4e, "prmt.b32.b4e", [](uint64_t pair, unsigned first) {
+  unsigned r = 0;
+  for (int n = 0; n < 4; ++n) r |= unsigned(pair >> 8 * ((8 + first - n) % 8) & 0xff) << 8 * n;
+  return r;
+}(uint64_t(b) << 32 | a, c & 3))
+// A product of 64 bits and a sum, made of halves.
+TEST2(wide_mad, uint64_t, "l", uint64_t, "l", uint64_t, "l",
+      "{.reg .b32 al, ah, bl, bh, l, h; mov.b64 {al, ah}, %1; mov.b64 {bl, bh}, %2; mad.lo.cc.u32 l, al, bl, "
+      "ah;"
+      " madc.hi.u32 h, al, bl, bh; mov.b64 %0, {l, h};}",
+      FE_TONEAREST, (a & 0xffffffff) * (b & 0xffffffff) + (a >> 32) + (b & 0xffffffff00000000))
+TEST1(
+    testp, unsigned, "r", float, "f",
+    "{.reg .pred p; .reg .b32 t; testp.subnormal.f32 p, %1; selp.u32 %0, 1, 0, p; testp.notanumber.f32 p, %1;"
+    " selp.u32 t, 2, 0, p; or.b32 %0, %0, t; testp.infinite.f32 p, %1; selp.u32 t, 4, 0, p; or.b32 %0, %0, "
+    "t;}",
+    FE_TONEAREST,
+    (std::fpclassify(a) == FP_SUBNORMAL ? 1 : 0) | (std::isnan(a) ? 2 : 0) | (std::isinf(a) ? 4 : 0))
+
+// --- A branch by a table: every lane goes its way. ---
+
+WORD1(brx,
+      "{.reg .b32 t; targets: .branchtargets way0, way1, way2; rem.u32 t, %1, 3; brx.idx t, targets;"
+      " way0: add.u32 %0, %1, 100; bra.uni end; way1: mul.lo.u32 %0, %1, 7; bra.uni end; way2: not.b32 %0, "
+      "%1; end:"
+      " mov.b32 t, 0; xor.b32 %0, %0, t;}  //",
+      a % 3 == 0   ? a + 100
+      : a % 3 == 1 ? a * 7
+                   : ~a)
+
 // --- Comparisons: ordered, unordered, of both signs. ---
 
 TEST2(setp_lt_f32, unsigned, "r", float, "f", float, "f",
@@ -361,6 +401,16 @@ WORD2(max_bf16x2, "max.bf16x2", both<__nv_bfloat16>(a, b, b, [](Wide x, Wide y, 
         return x == y ? (std::signbit(x) ? y : x) : std::fmax(x, y);
       }))
 
+WORD2(set_lt_f16x2, "set.lt.f16x2.f16x2", [](unsigned x, unsigned y) {
+  const auto one = [&](int shift) -> unsigned {
+    return widen<__half>(x >> shift & 0xffff) < widen<__half>(y >> shift & 0xffff) ? 0x3c00u << shift : 0;
+  };
+  return one(16) | one(0);
+}(a, b))
+WORD2(min_nan_f16x2, "min.NaN.f16x2", both<__half>(a, b, b, [](Wide x, Wide y, Wide) -> Wide {
+        return x != x || y != y ? NAN : x == y ? (std::signbit(x) ? x : y) : std::fmin(x, y);
+      }))
+
 // --- Approximations: relative error. ---
 
 #define APPROXIMATE(NAME, ASM, TOLERANCE, HOST)                                                            \
@@ -406,9 +456,10 @@ int main() {
       RUN(min_s32);
   RUN(max_u32), RUN(sad_s32), RUN(abs_s32), RUN(popc), RUN(clz), RUN(bfind_s32), RUN(brev), RUN(bfe_u32),
       RUN(bfe_s32);
-  RUN(bfi_b32), RUN(bmsk), RUN(shl_b32), RUN(shr_s32), RUN(shf_l_wrap), RUN(shf_r_clamp), RUN(prmt), RUN(lop3),
-      RUN(dp4a);
-  RUN(add_with_carry), RUN(subtract_with_borrow), RUN(slct);
+  RUN(bfi_b32), RUN(bmsk), RUN(shl_b32), RUN(shr_s32), RUN(shf_l_wrap), RUN(shf_r_clamp), RUN(prmt),
+      RUN(lop3), RUN(dp4a);
+  RUN(add_with_carry), RUN(subtract_with_borrow), RUN(slct), RUN(brx), RUN(dp2a), RUN(mad24);
+  RUN(sub_sat_s32), RUN(cnot), RUN(bfind_shift), RUN(prmt_rc16), RUN(prmt_b4e), RUN(wide_mad), RUN(testp);
   RUN(setp_lt_f32), RUN(setp_ltu_f32), RUN(setp_ne_f32), RUN(setp_nan_f32), RUN(setp_gt_s32),
       RUN(setp_hs_u32);
   RUN(set_ftz_f32);
@@ -419,7 +470,8 @@ int main() {
   RUN(s8_to_s32), RUN(s32_to_s16_sat), RUN(s32_to_u64), RUN(f32_to_f16_rn), RUN(f32_to_f16_rz),
       RUN(f32_to_bf16_rn);
   RUN(f32_to_bf16_rz), RUN(f32_to_bf16x2), RUN(f32_to_f16x2), RUN(f16_to_f32);
-  RUN(fma_f16x2), RUN(fma_relu_f16x2), RUN(add_f16x2), RUN(mul_f16x2), RUN(mul_bf16x2), RUN(max_bf16x2);
+  RUN(fma_f16x2), RUN(fma_relu_f16x2), RUN(add_f16x2), RUN(mul_f16x2), RUN(mul_bf16x2), RUN(max_bf16x2),
+      RUN(set_lt_f16x2), RUN(min_nan_f16x2);
   RUN(ex2), RUN(lg2), RUN(sin), RUN(cos), RUN(rsqrt), RUN(tanh_approx);
   if (num_failures) {
     std::printf("%d instructions differ\n", num_failures);

@@ -122,6 +122,24 @@ void host_function() {
   CUDA(cudaStreamDestroy(stream));
 }
 
+// Memory of both devices, copied between them and used by a kernel that may.
+void two_devices() {
+  DeviceArray<float> here(std::vector<float>(kSize, 1.0f));
+  CUDA(cudaSetDevice(1));
+  DeviceArray<float> there(kSize);
+  CUDA(cudaMemcpyPeer(there.get(), 1, here.get(), 0, kBytes));
+  int can = 0;
+  CUDA(cudaDeviceCanAccessPeer(&can, 1, 0));
+  EXPECT(can);
+  CUDA(cudaDeviceEnablePeerAccess(0, 0));
+  add<<<kBlocks, 128>>>(there.get(), 1, kSize);
+  add<<<kBlocks, 128>>>(here.get(), 2, kSize);
+  CUDA(cudaDeviceSynchronize());
+  EXPECT(there.to_host()[5] == 2);
+  CUDA(cudaSetDevice(0));
+  EXPECT(here.to_host()[5] == 3);
+}
+
 // What a correct program may ask of a device without being told off.
 void errors_and_properties() {
   cudaDeviceProp p;
@@ -163,6 +181,7 @@ int main(int, char** argv) {
   if (which == "lazy_result") lazy_result();
   if (which == "rows") in_rows();
   if (which == "host_function") host_function();
+  if (which == "two_devices") two_devices();
   if (which == "properties") errors_and_properties();
   std::printf("fine\n");
 }

@@ -87,6 +87,42 @@ __global__ void matmul(float* c, const __nv_bfloat16* a, const __nv_bfloat16* b,
   }
 }
 
+// cp.async in its sizes; where less is read than written, the rest is zeros.
+__global__ void copies(unsigned char* out, const unsigned char* in, const int* source_bytes) {
+  __shared__ __align__(16) unsigned char s[3][32][16];
+  const int lane = threadIdx.x;
+  const unsigned to[3] = {shared_address(s[0][lane]), shared_address(s[1][lane]), shared_address(s[2][lane])};
+  const unsigned char* from = in + 16 * lane;
+  const int bytes = source_bytes[lane];
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to[0]), "l"(from), "r"(bytes)
+               : "memory");
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to[1]), "l"(from) : "memory");
+  asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 4, %2;" ::"r"(to[2]), "l"(from), "r"(bytes / 4)
+               : "memory");
+  asm volatile("cp.async.wait_all;" ::: "memory");
+  for (int i = 0; i < 16; ++i) {
+    out[48 * lane + i] = s[0][lane][i];
+    out[48 * lane + 16 + i] = i < 8 ? s[1][lane][i] : 0;
+    out[48 * lane + 32 + i] = i < 4 ? s[2][lane][i] : 0;
+  }
+}
+
+void test_copies() {
+  std::vector<unsigned char> in(512);
+  std::vector<int> source_bytes(32);
+  for (int i = 0; i < 512; ++i) in[i] = 1 + i % 255;
+  for (int i = 0; i < 32; ++i) source_bytes[i] = i % 17;
+  DeviceArray<unsigned char> d_in(in), out(32 * 48);
+  DeviceArray<int> d_bytes(source_bytes);
+  copies<<<1, 32>>>(out.get(), d_in.get(), d_bytes.get());
+  const auto result = out.to_host();
+  for (int lane = 0; lane < 32; ++lane) {
+    const int copied[3] = {source_bytes[lane], 8, source_bytes[lane] / 4};
+    for (int i = 0; i < 48; ++i)
+      EXPECT(result[48 * lane + i] == (i % 16 < copied[i / 16] ? in[16 * lane + i % 16] : 0));
+  }
+}
+
 template <class T>
 std::vector<T> random_numbers(size_t size, unsigned seed) {
   const std::vector<float> floats = random_floats(size, seed);
@@ -174,6 +210,7 @@ void test_one_mma(double tolerance) {
 
 int main() {
   test_matmul();
+  test_copies();
   test_one_mma<__nv_bfloat16, 16>(1e-6);
   test_one_mma<__nv_bfloat16, 8>(1e-6);
   test_one_mma<__half, 8>(1e-6);
