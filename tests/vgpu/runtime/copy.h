@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+#include <cuda_runtime_api.h>
+
+#include "tests/vgpu/runtime/streams.h"
+
+namespace trireme::vgpu {
+
+// `height` rows of `width` bytes, each `pitch` bytes after the one before.
+struct Rows {
+  uint64_t begin = 0;
+  size_t pitch = 0;
+
+  uint64_t row(size_t n) const { return begin + n * pitch; }
+};
+
+// A copy as the API asks for it.  kWaits: the function returns when it is done (cudaMemcpy); kMayWait: only
+// where CUDA can't do it otherwise (cudaMemcpyAsync from or to pageable memory).
+enum class CopyMode { kWaits, kMayWait };
+cudaError_t copy(const void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
+                 size_t height, cudaMemcpyKind kind, Stream& stream, CopyMode mode);
+
+cudaError_t fill(void* to, size_t pitch, int value, size_t width, size_t height, Stream& stream);
+
+}  // namespace trireme::vgpu

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include "tests/vgpu/memory/timeline.h"
+
+namespace trireme::vgpu {
+
+// An operation when it is executed.
+struct Running {
+  OpId id = 0;
+  const Clock& clock;
+};
+
+class Stream {
+ public:
+  Stream(int index, int device, bool blocking, int priority)
+      : index_(index), device_(device), blocking_(blocking), priority_(priority) {}
+
+  int device() const { return device_; }
+  bool blocking() const { return blocking_; }  // waits for the legacy default stream, and it for this one
+  int priority() const { return priority_; }
+
+ private:
+  friend class Streams;
+  const int index_;
+  const int device_;
+  const bool blocking_;
+  const int priority_;
+  OpId last_ = 0;
+  Clock clock_;              // what is over once all submitted so far is
+  std::vector<OpId> waits_;  // of cudaStreamWaitEvent, for the next operation
+  std::deque<OpId> queue_;   // submitted and not executed
+};
+
+struct Event {
+  int device = 0;
+  OpId op = 0;  // 0: never recorded
+  Clock clock;
+  double seconds = 0;
+  bool timing = true;
+};
+
+// Executes what is submitted to streams: at once, or (TRIREME_VGPU_STREAMS=lazy) only when somebody waits for
+// it, and then nothing but what it must.  Keeps the clocks that say what is ordered before what.
+class Streams {
+ public:
+  static Streams& get();
+
+  Stream* create(int device, bool blocking, int priority);
+  void destroy(Stream* stream);
+  // The stream of a handle on the device, with the two special ones; null if there is none.
+  Stream* find(cudaStream_t handle, int device);
+
+  OpId submit(Stream& stream, const std::string& name, std::function<void(const Running&)> execute);
+  void record(Event& event, Stream& stream);
+  void wait(Stream& stream, const Event& event);
+
+  bool is_done(OpId op) const { return !pending_.contains(op); }
+  bool is_done(const Stream& stream) const { return stream.queue_.empty(); }
+  // Executes what is needed; afterwards the host knows that it is over.
+  void finish(Stream& stream);
+  void finish(const Event& event) { finish(event.op, event.clock); }
+  void finish_device(int device);
+  void finish_all();
+
+ private:
+  struct Operation {
+    Stream* stream = nullptr;
+    Clock clock;
+    std::vector<OpId> after;
+    std::function<void(const Running&)> execute;
+  };
+
+  Streams();
+  void finish(OpId op, const Clock& clock);
+  void order_after(Operation& op, const Stream& other);
+  void execute_up_to(OpId op);
+
+  std::vector<std::unique_ptr<Stream>> streams_;  // destroyed ones are null
+  std::vector<Stream*> legacy_;                   // by device
+  std::vector<Stream*> per_thread_;
+  std::unordered_map<OpId, Operation> pending_;
+  Clock host_clock_;  // what the host knows to be over
+};
+
+}  // namespace trireme::vgpu

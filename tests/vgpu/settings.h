@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace trireme::vgpu {
+
+// How the virtual GPU behaves, read once from the environment (README.md lists the variables).
+struct Settings {
+  int num_devices = 1;      // TRIREME_VGPU_DEVICES, 1 to 8
+  int num_threads = 0;      // TRIREME_VGPU_THREADS: host threads that run blocks; default: one per core
+  size_t memory_bytes = 0;  // TRIREME_VGPU_MEMORY: bytes of one device; default 16 GiB
+  bool lazy_streams =
+      false;  // TRIREME_VGPU_STREAMS=lazy: work is done when somebody waits for it, not before
+  uint64_t shuffle_seed = 0;  // TRIREME_VGPU_SHUFFLE: other than 0, blocks and warps run in a random order
+  uint64_t max_instructions =
+      0;  // TRIREME_VGPU_MAX_INSTRUCTIONS: a block that runs more warp instructions hangs
+  bool print_counters = false;    // TRIREME_VGPU_COUNTERS=1: a table of counters per kernel on stderr at exit
+  uint32_t ignored_findings = 0;  // TRIREME_VGPU_IGNORE: bit per Finding (report.h)
+};
+
+const Settings& settings();
+
+}  // namespace trireme::vgpu
