@@ -35,6 +35,28 @@ void check_alignment(Warp& w, const Instr& i, const WarpAccess& a) {
   });
 }
 
+template <class T>
+void store_relaxed(uint8_t* at, const uint8_t* value) {
+  T x;
+  std::memcpy(&x, value, sizeof(T));
+  __atomic_store_n(reinterpret_cast<T*>(at), x, __ATOMIC_RELAXED);
+}
+
+void store_lane(const WarpAccess& a, int lane) {
+  uint8_t* at = a.at[lane];
+  const uint8_t* value = (*a.stored)[lane].data();
+  switch (a.bytes) {
+    case 1:
+      return store_relaxed<uint8_t>(at, value);
+    case 2:
+      return store_relaxed<uint16_t>(at, value);
+    case 4:
+      return store_relaxed<uint32_t>(at, value);
+    default:
+      for (uint32_t n = 0; n < a.bytes; n += 8) store_relaxed<uint64_t>(at + n, value + n);
+  }
+}
+
 // The lowest byte of `bytes` whose state is not `state`, or `bytes`.
 uint32_t first_other(const uint8_t* states, uint32_t bytes, uint8_t state) {
   uint32_t n = 0;
@@ -114,7 +136,7 @@ void access_global(Warp& w, const Instr& i, WarpAccess& a) {
       if (!region) {
         if (!space.is_registered(address, a.bytes)) report_address(w, i, a, lane);
         a.at[lane] = reinterpret_cast<uint8_t*>(address);
-        if (a.stored) std::memcpy(a.at[lane], (*a.stored)[lane].data(), a.bytes);
+        if (a.stored) store_lane(a, lane);
         return;
       }
       last_region_base = region->base();
@@ -129,7 +151,7 @@ void access_global(Warp& w, const Instr& i, WarpAccess& a) {
                             std::memcmp(a.at[lane], (*a.stored)[lane].data(), a.bytes) == 0;
       if (!harmless) report_global_race(w, i, a, lane, *region, conflict);
     }
-    if (a.stored) std::memcpy(a.at[lane], (*a.stored)[lane].data(), a.bytes);
+    if (a.stored) store_lane(a, lane);
   });
   if (settings().print_counters) count_global(a, w.counters);
 }
@@ -190,7 +212,7 @@ void access_shared_lane(Warp& w, const Instr& i, WarpAccess& a, int lane, int th
         conflict.is_write && a.stored && std::memcmp(at, (*a.stored)[lane].data(), a.bytes) == 0;
     if (!harmless) report_shared_race(w, i, what(a, lane), lane, conflict);
   }
-  if (a.stored) std::memcpy(at, (*a.stored)[lane].data(), a.bytes);
+  if (a.stored) store_lane(a, lane);
 }
 
 void access_shared(Warp& w, const Instr& i, WarpAccess& a) {
@@ -228,7 +250,7 @@ void access_private(Warp& w, const Instr& i, WarpAccess& a, Space space) {
               w.where(i, lane));
     a.at[lane] = space == Space::kLocal ? w.block().local(w.index(), lane) + a.address[lane]
                                         : const_cast<uint8_t*>(w.block().parameters()) + a.address[lane];
-    if (a.stored) std::memcpy(a.at[lane], (*a.stored)[lane].data(), a.bytes);
+    if (a.stored) store_lane(a, lane);
   });
 }
 

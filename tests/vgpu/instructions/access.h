@@ -39,6 +39,13 @@ void take_over_from_blocks(Warp& w, const WarpAccess& a, ptx::Space space);
 // address[l] = base + displacement, in all lanes.
 void fill_addresses(const Warp& w, Lanes base, int64_t displacement, WarpAccess& a);
 
+// Blocks on other threads may touch the same memory at the same time, as the program's flags and counters
+// are.
+template <class T>
+T load_relaxed(const uint8_t* at) {
+  return __atomic_load_n(reinterpret_cast<const T*>(at), __ATOMIC_RELAXED);
+}
+
 // Where the byte of a generic address is, without checks; null if nowhere.
 uint8_t* find_byte(Warp& w, int lane, uint64_t address);
 

@@ -1,6 +1,7 @@
 // mma.sync and ldmatrix.
-#include <cmath>
 #include <cstring>
+
+#include <immintrin.h>
 
 #include "tests/vgpu/instructions/access.h"
 #include "tests/vgpu/instructions/families.h"
@@ -32,7 +33,7 @@ float half_of(uint32_t bits, int n) {
 
 // C, as f32 in four registers or as f16 in two.
 struct Accumulator {
-  float at[kRows][kColumns];
+  alignas(32) float at[kRows][kColumns];
 
   static int row(int lane, int reg) { return quad(lane) + 8 * reg; }
 
@@ -70,7 +71,7 @@ void multiply_accumulate(Warp& w, const Instr& i, LaneMask active) {
   const Lanes* b_regs = a_regs + depth / 4;
   const Lanes* c_regs = b_regs + depth / 8;
   float a[kRows][depth];
-  float b[depth][kColumns];
+  alignas(32) float b[depth][kColumns];
   Accumulator c;
   for (int part = 0; part < depth / 8; ++part) {
     for (int lane = 0; lane < kWarpSize; ++lane) {
@@ -83,10 +84,12 @@ void multiply_accumulate(Warp& w, const Instr& i, LaneMask active) {
     }
   }
   c.read(w, c_regs, is_f32);
-  for (int row = 0; row < kRows; ++row)
+  for (int row = 0; row < kRows; ++row) {
+    __m256 sums = _mm256_load_ps(c.at[row]);  // of all columns
     for (int k = 0; k < depth; ++k)
-      for (int column = 0; column < kColumns; ++column)
-        c.at[row][column] = std::fma(a[row][k], b[k][column], c.at[row][column]);
+      sums = _mm256_fmadd_ps(_mm256_broadcast_ss(&a[row][k]), _mm256_load_ps(b[k]), sums);
+    _mm256_store_ps(c.at[row], sums);
+  }
   c.write(w, i.list, is_f32);
   ++w.counters.mma;
 }

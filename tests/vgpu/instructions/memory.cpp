@@ -33,11 +33,8 @@ void load(Warp& w, const Instr& i, LaneMask active) {
   access(w, i, space, a);
   for (int n = 0; n < i.mode[kCount]; ++n) {
     R* to = w.at<R>(i.list[n]);
-    for_each_lane(active, [&](int lane) {
-      T value;
-      std::memcpy(&value, a.at[lane] + n * sizeof(T), sizeof(T));
-      to[lane] = static_cast<R>(value);
-    });
+    for_each_lane(active,
+                  [&](int lane) { to[lane] = static_cast<R>(load_relaxed<T>(a.at[lane] + n * sizeof(T))); });
   }
   if (a.kind == Access::kSyncRead) take_over_from_blocks(w, a, space);
 }
