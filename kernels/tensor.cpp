@@ -77,31 +77,12 @@ Tensor Tensor::slice(int dim, std::int64_t begin, std::int64_t end) const {
   return part;
 }
 
-Tensor Tensor::split(int dim, std::int64_t outer) const {
-  CHECK(0 <= dim && dim < num_dims());
-  CHECK(outer > 0 && shape_[dim] % outer == 0) << shape_.to_string() << " split by " << outer;
-  const std::int64_t inner = shape_[dim] / outer;
-  Tensor result = *this;
-  result.shape_ = shape_.insert(dim, outer);
-  result.shape_[dim + 1] = inner;
-  result.strides_ = strides_.insert(dim, inner * strides_[dim]);
-  return result;
-}
-
 Tensor Tensor::squeeze(int dim) const {
   CHECK(0 <= dim && dim + 1 < num_dims() && shape_[dim] == 1)
       << "dimension " << dim << " of " << shape_.to_string();
   Tensor result = *this;
   result.shape_ = shape_.erase(dim);
   result.strides_ = strides_.erase(dim);
-  return result;
-}
-
-Tensor Tensor::with_row_stride(std::int64_t row_stride) const {
-  CHECK_EQ(num_dims(), 2);
-  CHECK_GE(row_stride, shape_[1]);
-  Tensor result = *this;
-  result.strides_[0] = row_stride;
   return result;
 }
 

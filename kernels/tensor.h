@@ -69,12 +69,8 @@ class Tensor {
   Tensor view(Shape shape) const;
   // Elements [begin, end) of one dimension, the others whole; keeps the strides.
   Tensor slice(int dim, std::int64_t begin, std::int64_t end) const;
-  // The same elements with dimension `dim` split into `outer` times `dim / outer`.
-  Tensor split(int dim, std::int64_t outer) const;
   // The same elements without dimension `dim`.  REQUIRES: its size is 1, and it isn't the last.
   Tensor squeeze(int dim) const;
-  // Rows of `row_stride` elements of which the last dimension is the beginning.  REQUIRES: two dimensions.
-  Tensor with_row_stride(std::int64_t row_stride) const;
 
  private:
   void check_dtype(DType expected) const;
