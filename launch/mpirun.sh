@@ -105,5 +105,8 @@ wait "$job" || status=$?
 wait "$filter" || true
 if ((interrupts > 0 && status == 85)); then
   status=0
+elif ((status > 128)); then
+  # mpirun itself is silent of a rank that dies while others are still being started.
+  echo "mpirun.sh: a rank was ended by SIG$(kill -l $((status - 128))); the newest checkpoint is where to resume" >&2
 fi
 exit "$status"

@@ -54,6 +54,8 @@ class Mpirun : public testing::Test {
            std::filesystem::exists(folder_ / (name + ".1"));
   }
 
+  void make(const std::string& name) { std::ofstream(folder_ / name); }
+
   void signal_wrapper(int signal) { ::kill(wrapper_, signal); }
   // Ctrl-C: to every process in the foreground of the terminal.
   void control_c() { ::kill(-wrapper_, SIGINT); }
@@ -96,17 +98,33 @@ TEST_F(Mpirun, SaysThatThereIsNoTerminal) {
 }
 
 TEST_F(Mpirun, AMistakeIsTheOnlyThingTold) {
-  start("[ $OMPI_COMM_WORLD_RANK = 0 ] && echo 'trireme: a mistake' >&2\nexit 2\n");
+  // mpirun ends the others as soon as one has left, so rank 0 speaks first, as in main.cpp.
+  start(
+      "if [ $OMPI_COMM_WORLD_RANK = 0 ]; then echo 'trireme: a mistake' >&2; touch said; fi\n"
+      "until [ -e said ]; do sleep 0.05; done\nexit 2\n");
   EXPECT_EQ(exit_code(), 2);
   EXPECT_EQ(read("errors"), "trireme: a mistake\n");
 }
 
 TEST_F(Mpirun, ARankThatIsKilledIsNamedAndEndsTheJob) {
+  // mpirun names it if all ranks had been started.
+  start(
+      "touch ready.$OMPI_COMM_WORLD_RANK\nuntil [ -e kill ]; do sleep 0.1; done\n"
+      "[ $OMPI_COMM_WORLD_RANK = 1 ] && kill -9 $$\nsleep 60\n");
+  wait_for("ready");
+  std::this_thread::sleep_for(std::chrono::seconds(1));
   const auto begin = std::chrono::steady_clock::now();
-  start("[ $OMPI_COMM_WORLD_RANK = 1 ] && kill -9 $$\nsleep 60\n");
+  make("kill");
   EXPECT_EQ(exit_code(), 137);
   EXPECT_NE(read("errors").find("rank 1"), std::string::npos) << read("errors");
+  EXPECT_NE(read("errors").find("a rank was ended by SIGKILL"), std::string::npos) << read("errors");
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+}
+
+TEST_F(Mpirun, ARankThatIsKilledAtTheStartEndsTheJobAudibly) {
+  start("[ $OMPI_COMM_WORLD_RANK = 1 ] && kill -9 $$\nsleep 60\n");
+  EXPECT_EQ(exit_code(), 137);
+  EXPECT_NE(read("errors").find("a rank was ended by SIGKILL"), std::string::npos) << read("errors");
 }
 
 class MpirunSignal : public Mpirun, public testing::WithParamInterface<int> {};
