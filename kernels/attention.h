@@ -1,5 +1,8 @@
-// Scaled dot-product attention, softmax(scale q k^T + mask) v, in blocks: no T x S matrix is ever stored.
+// Scaled dot-product attention, softmax(scale q k^T + bias + mask) v, in blocks: no T x S matrix is ever
+// stored.
 #pragma once
+
+#include <cstdint>
 
 #include "kernels/dropout.h"
 #include "kernels/stream.h"
@@ -7,25 +10,48 @@
 
 namespace trireme {
 
-// What the mask and the probabilities look like.  T queries, S keys, and query t stands at position t + S - T
-// of the keys, so that a short query at the end of a cache sees all of it.
+// Which keys a query sees, and how.  T queries, S keys; query t stands at position t + S - T of the keys, so
+// that a short query at the end of a cache sees all of it.  A query sees the keys that all of causal, window
+// and documents let it see; one that sees none gives 0, with a log-sum-exp of -infinity.
 struct AttentionOptions {
   float scale = 0.0F;  // REQUIRES: > 0; 1/sqrt(D) as a rule
   bool causal = true;  // a query sees the keys at its own position and before; REQUIRES then: T <= S
-  Dropout dropout;     // on the probabilities [B, H, T, S]
+  // A query sees keys less than `window` positions away, on both sides unless causal; 0 is no limit.  Cost
+  // and memory grow with T window, not T S.
+  std::int64_t window = 0;
+  // ALiBi (Press, Smith, Lewis 2022): the score of a key is lowered by slope times its distance to the query.
+  // float32; empty for none.
+  Tensor alibi_slopes_H;
+  // int32 numbers that do not fall along a row: a query sees the keys of its own document.  Both or neither.
+  // Padding is a document, too: keys that no query is of.  Blocks without a common document cost nothing.
+  Tensor query_documents_BT;
+  Tensor key_documents_BS;
+  // On the probabilities.  Element (b, h, t, s) is number ((b H + h) T + t) S' + s of the mask, where S' is S
+  // rounded up to a multiple of 4.
+  Dropout dropout;
+  // Whether backward must give the same bits each time.  Costs time on devices of many threads; the CPU
+  // always does.
+  bool deterministic = false;
 };
 
-// out[B, T, H, D] and lse[B, H, T], the log-sum-exp of each query's scaled scores, which backward needs and
-// may be empty where there is none; from q[B, T, H, D], k[B, S, K, D], v[B, S, K, D].  H is a multiple of K:
-// query head h reads key/value head h / (H / K).  Rows of all but lse may lie apart (any stride but the
-// last).
+// Elements of the dropout mask of one sequence: what `Dropout::offset` grows by from one to the next.
+constexpr std::int64_t attention_mask_size(std::int64_t num_heads, std::int64_t num_queries,
+                                           std::int64_t num_keys) {
+  return num_heads * num_queries * ((num_keys + 3) / 4 * 4);
+}
+
+// out[B, T, H, D] and lse[B, H, T], the log-sum-exp of each query's scores (natural logarithm), which
+// backward needs and may be empty where there is none; from q[B, T, H, D], k[B, S, K, D], v[B, S, K, D].  H
+// is a multiple of K: query head h reads key/value head h / (H / K).  Rows of all but lse may lie apart (any
+// stride but the last).  Numbers are float32, on a CUDA device also bfloat16, all of one type; lse is float32
+// always.  On a CUDA device D is at most 128.
 //
-// The algorithm is the online softmax of FlashAttention (Dao et al. 2022): blocks that the mask hides are
+// The algorithm is the online softmax of FlashAttention (Dao et al. 2022): blocks that nobody sees are
 // skipped.
 void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                        const AttentionOptions& options, Stream stream);
 
-// dq, dk, dv are overwritten.  Probabilities are recomputed from lse.  Deterministic.
+// dq, dk, dv are overwritten.  Probabilities are recomputed from lse.
 void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor dout_BTHD, Tensor out_BTHD,
                         Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                         const AttentionOptions& options, Stream stream);

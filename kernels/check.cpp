@@ -8,7 +8,8 @@ void OperandCheck::operand(const char* operand, const Tensor& x, const Shape& sh
                            DType dtype) const {
   CHECK(x || shape.num_elements() == 0)
       << op_ << ": " << operand << " is absent, " << shape.to_string() << " expected";
-  CHECK(x.device().is_cpu()) << op_ << ": " << operand << " is not in the CPU's memory";
+  CHECK(x.device() == device_) << op_ << " on " << device_.to_string() << ": " << operand
+                               << " is in the memory of " << x.device().to_string();
   CHECK(x.dtype() == dtype) << op_ << ": " << operand << " is of " << name(x.dtype()) << ", " << name(dtype)
                             << " expected";
   CHECK(x.shape() == shape) << op_ << ": " << operand << " is " << x.shape().to_string() << ", "

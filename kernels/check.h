@@ -16,20 +16,22 @@ enum class Layout {
 // CHECKs operands of one op; a failure names the op, the operand, what it is and what was expected.
 class OperandCheck {
  public:
-  explicit OperandCheck(const char* op) : op_(op) {}
+  // Of an op that runs on `device`: where all operands must lie.
+  explicit OperandCheck(const char* op, Device device = {}) : op_(op), device_(device) {}
 
   void operand(const char* operand, const Tensor& x, const Shape& shape, Layout layout = Layout::kContiguous,
                DType dtype = DType::kFloat32) const;
   // As `operand`, unless x is empty.
-  void optional(const char* operand, const Tensor& x, const Shape& shape,
-                Layout layout = Layout::kContiguous) const {
-    if (x) this->operand(operand, x, shape, layout);
+  void optional(const char* operand, const Tensor& x, const Shape& shape, Layout layout = Layout::kContiguous,
+                DType dtype = DType::kFloat32) const {
+    if (x) this->operand(operand, x, shape, layout, dtype);
   }
   void dropout(const Dropout& dropout) const;
   void num_dims(const char* operand, const Tensor& x, int expected) const;
 
  private:
   const char* op_;
+  Device device_;
 };
 
 }  // namespace trireme

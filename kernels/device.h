@@ -2,8 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace trireme {
+
+// Whether this build has CUDA code (cmake -DTRIREME_CUDA=ON; by itself where there is an nvcc).
+inline constexpr bool kHasCuda = TRIREME_HAS_CUDA;
 
 enum class DeviceType : std::uint8_t { kCpu, kCuda };
 
@@ -13,6 +17,10 @@ struct Device {
 
   bool operator==(const Device&) const = default;
   bool is_cpu() const { return type == DeviceType::kCpu; }
+  std::string to_string() const { return is_cpu() ? "cpu" : "cuda:" + std::to_string(index); }
 };
+
+// Devices of this type that can be used: 1 for the CPU, 0 for CUDA without code, driver or GPU.
+int num_devices(DeviceType type);
 
 }  // namespace trireme

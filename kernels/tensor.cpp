@@ -61,6 +61,13 @@ bool Tensor::is_contiguous() const {
   return true;
 }
 
+Tensor Tensor::moved_to(void* data, Device device) const {
+  Tensor moved = *this;
+  moved.data_ = data;
+  moved.device_ = device;
+  return moved;
+}
+
 Tensor Tensor::view(Shape shape) const {
   CHECK(is_contiguous());
   CHECK_EQ(shape.num_elements(), num_elements()) << shape_.to_string() << " viewed as " << shape.to_string();

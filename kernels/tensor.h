@@ -65,6 +65,8 @@ class Tensor {
   }
   void* raw_data() const { return data_; }
 
+  // This shape, type and strides over other memory.
+  Tensor moved_to(void* data, Device device) const;
   // The same elements under another shape.  REQUIRES: contiguous, equal element counts.
   Tensor view(Shape shape) const;
   // Elements [begin, end) of one dimension, the others whole; keeps the strides.

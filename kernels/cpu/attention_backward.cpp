@@ -149,7 +149,8 @@ class KeyBlock {
       float* const ds = ds_ + i * kKeys;
       float* const factors = factors_;
       if (sizes_.mask != nullptr) {
-        sizes_.mask->draw(factors, head.dropout_row + t * sizes_.num_keys + first_, vecs * kLanes);
+        sizes_.mask->draw(factors, head.dropout_row + t * attention_mask_size(1, 1, sizes_.num_keys) + first_,
+                          vecs * kLanes);
       }
       const float log_sum = head.lse[t] * kLog2E;
       const float delta = head.delta[t];
@@ -263,7 +264,7 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
         block.add_head({HeadRows(q_BTHD, b, head % sizes.num_heads),
                         HeadRows(dout_BTHD, b, head % sizes.num_heads), lse + head * sizes.num_queries,
                         delta + head * sizes.num_queries, dq + head * head_size,
-                        head * sizes.num_queries * sizes.num_keys});
+                        head * attention_mask_size(1, sizes.num_queries, sizes.num_keys)});
       }
       block.write(HeadRows(dk_BSKD, b, kv), HeadRows(dv_BSKD, b, kv));
     }

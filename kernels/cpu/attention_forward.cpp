@@ -45,15 +45,16 @@ class QueryBlock {
   }
 
   // Takes in keys [first, first + count).  No query of vectors before `first_vec` sees any of them.
-  // `dropout_row` is the index of the first query's first probability, `num_keys` the distance to the next's.
+  // `dropout_row` is the index of the first query's first probability, `dropout_stride` the distance to the
+  // next's.
   void add_keys(const HeadRows& k, const HeadRows& v, std::int64_t first, std::int64_t count,
                 std::int64_t first_vec, bool causal, const DropoutMask* mask, std::int64_t dropout_row,
-                std::int64_t num_keys) {
+                std::int64_t dropout_stride) {
     const std::int64_t vecs = vecs_ - first_vec;
     const std::int64_t lane = first_vec * kLanes;
     multiply({scores_ + lane, kQueries}, {k.at(first), k.stride, 1}, {q_ + lane, kQueries}, count, vecs,
              width_, false);
-    if (mask != nullptr) draw_factors(*mask, first, count, lane, dropout_row, num_keys);
+    if (mask != nullptr) draw_factors(*mask, first, count, lane, dropout_row, dropout_stride);
     for (std::int64_t i = first_vec; i < vecs_; ++i) {
       update_softmax(first, count, i * kLanes, causal, mask != nullptr);
     }
@@ -76,10 +77,10 @@ class QueryBlock {
 
  private:
   void draw_factors(const DropoutMask& mask, std::int64_t first, std::int64_t count, std::int64_t lane,
-                    std::int64_t dropout_row, std::int64_t num_keys) {
+                    std::int64_t dropout_row, std::int64_t dropout_stride) {
     alignas(64) float row[kKeys];
     for (std::int64_t i = lane; i < count_; ++i) {
-      mask.draw(row, dropout_row + i * num_keys + first, count);
+      mask.draw(row, dropout_row + i * dropout_stride + first, count);
       for (std::int64_t j = 0; j < count; ++j) factors_[j * kQueries + i] = row[j];
     }
   }
@@ -152,7 +153,8 @@ void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_
 
     const std::int64_t end = options.causal ? position + count : num_keys;
     const std::int64_t seen_by_all = options.causal ? position + 1 : num_keys;
-    const std::int64_t dropout_row = (head * num_queries + first) * num_keys;
+    const std::int64_t dropout_stride = attention_mask_size(1, 1, num_keys);
+    const std::int64_t dropout_row = (head * num_queries + first) * dropout_stride;
     std::int64_t key = 0;
     while (key < end) {
       // Near the diagonal keys come in small blocks, of which the vectors of earlier queries are left out.
@@ -160,7 +162,7 @@ void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_
       const std::int64_t most = hidden ? kLanes : kKeys;
       const std::int64_t num = key + most < end ? most : end - key;
       const std::int64_t first_vec = hidden && key > position ? (key - position) / kLanes : 0;
-      block.add_keys(k, v, key, num, first_vec, options.causal, mask_if_any, dropout_row, num_keys);
+      block.add_keys(k, v, key, num, first_vec, options.causal, mask_if_any, dropout_row, dropout_stride);
       key += num;
     }
     block.write(HeadRows(out_BTHD, b, h), first, lse == nullptr ? nullptr : lse + head * num_queries);

@@ -70,8 +70,8 @@ struct Outputs {
         dv(Operand::poisoned({c.sizes.b, c.sizes.s, c.sizes.k, c.sizes.d}, Inputs::key_room(c))) {}
 
   void run(const Inputs& in) {
-    attention_forward(out, lse, in.q, in.k, in.v, in.options, {});
-    attention_backward(dq, dk, dv, in.dout, out, lse, in.q, in.k, in.v, in.options, {});
+    attention_forward(out, lse, in.q, in.k, in.v, in.options, test_stream());
+    attention_backward(dq, dk, dv, in.dout, out, lse, in.q, in.k, in.v, in.options, test_stream());
   }
 };
 
@@ -104,8 +104,8 @@ TEST(Attention, ForwardWithoutLse) {
   const Inputs in(c);
   const Outputs with(c);
   const Outputs without(c);
-  attention_forward(with.out, with.lse, in.q, in.k, in.v, in.options, {});
-  attention_forward(without.out, {}, in.q, in.k, in.v, in.options, {});
+  attention_forward(with.out, with.lse, in.q, in.k, in.v, in.options, test_stream());
+  attention_forward(without.out, {}, in.q, in.k, in.v, in.options, test_stream());
   EXPECT_EQ(with.out.floats(), without.out.floats());
 }
 
@@ -130,9 +130,9 @@ TEST(Attention, LastQueriesOfACache) {
   const Case whole{{1, 40, 40, 2, 2, 16}, true};
   const Inputs in(whole);
   const Outputs all(whole);
-  attention_forward(all.out, all.lse, in.q, in.k, in.v, in.options, {});
+  attention_forward(all.out, all.lse, in.q, in.k, in.v, in.options, test_stream());
   const Operand last = Operand::poisoned({1, 3, 2, 16});
-  attention_forward(last, {}, in.q.tensor().slice(1, 37, 40), in.k, in.v, in.options, {});
+  attention_forward(last, {}, in.q.tensor().slice(1, 37, 40), in.k, in.v, in.options, test_stream());
   const reference::Array expected = all.out.doubles();
   last.expect_near({expected.end() - 3 * 2 * 16, expected.end()}, 1e-6, "out");
 }
@@ -158,7 +158,7 @@ TEST(Attention, NanIsSeenWhereItReaches) {
   Inputs in(c);
   in.k.set(20 * 4 + 1, std::numeric_limits<float>::quiet_NaN());
   const Outputs got(c);
-  attention_forward(got.out, got.lse, in.q, in.k, in.v, in.options, {});
+  attention_forward(got.out, got.lse, in.q, in.k, in.v, in.options, test_stream());
   for (std::size_t i = 0; i < 70 * 4; ++i) EXPECT_EQ(std::isnan(got.out.floats()[i]), i / 4 >= 20) << i;
 }
 
@@ -166,9 +166,10 @@ TEST(AttentionDeathTest, MisfitOperands) {
   const Case c{{1, 4, 3, 2, 2, 4}, true};
   const Inputs in(c);
   const Outputs got(c);
-  EXPECT_DEATH(attention_forward(got.out, got.lse, in.q, in.k, in.v, in.options, {}), "4 queries, 3 keys");
+  EXPECT_DEATH(attention_forward(got.out, got.lse, in.q, in.k, in.v, in.options, test_stream()),
+               "4 queries, 3 keys");
   const Operand three_heads = Operand::random({1, 4, 3, 4}, 1);
-  EXPECT_DEATH(attention_forward(got.out, got.lse, in.q, three_heads, three_heads, in.options, {}),
+  EXPECT_DEATH(attention_forward(got.out, got.lse, in.q, three_heads, three_heads, in.options, test_stream()),
                "2 heads share 3");
 }
 

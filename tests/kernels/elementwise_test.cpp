@@ -17,7 +17,7 @@ namespace {
 TEST(Fill, WritesAllAndNoMore) {
   for (const std::int64_t n : {1, 31, 65537, 150001}) {
     const Operand x = Operand::poisoned({n});
-    fill(x, 2.5F, {});
+    fill(x, 2.5F, test_stream());
     x.expect_near(reference::Array(static_cast<std::size_t>(n), 2.5), 0.0, "x");
   }
 }
@@ -28,10 +28,10 @@ TEST(Copy, RowsMayLieApart) {
     for (int dim = 0; dim < shape.num_dims(); ++dim) padded[dim] += dim + 1;
     const Operand x = Operand::random(shape, 1, 1.0, padded);
     const Operand y = Operand::poisoned(shape, shape.num_dims() > 1 ? padded : Shape());
-    copy(y, x, {});
+    copy(y, x, test_stream());
     y.expect_near(x.doubles(), 0.0, "y");
     const Operand dense = Operand::poisoned(shape);
-    copy(dense, y, {});
+    copy(dense, y, test_stream());
     dense.expect_near(x.doubles(), 0.0, "dense");
   }
 }
@@ -49,10 +49,10 @@ TEST(Reduce, AddsToTheResult) {
       squares += xs[i] * xs[i];
     }
     const Operand result = Operand::of({3.0F});
-    accumulate_sum_of_differences(result, x, y, {});
+    accumulate_sum_of_differences(result, x, y, test_stream());
     result.expect_near({differences}, 2e-7, "sum of differences");
     const Operand result_of_squares = Operand::of({3.0F});
-    accumulate_sum_of_squares(result_of_squares, x, {});
+    accumulate_sum_of_squares(result_of_squares, x, test_stream());
     result_of_squares.expect_near({squares}, 2e-7, "sum of squares");
   }
 }
@@ -63,7 +63,7 @@ TEST(Reduce, SumsInDouble) {
   values[0] = 0x1.0p26F;
   values[1] = -0x1.0p26F;
   const Operand result = Operand::of({0.0F});
-  accumulate_sum_of_differences(result, Operand::of(values), Operand::zeros({200000}), {});
+  accumulate_sum_of_differences(result, Operand::of(values), Operand::zeros({200000}), test_stream());
   EXPECT_EQ(result.floats()[0], 199998.0F);
 }
 
@@ -73,7 +73,7 @@ TEST(Reduce, SeesNanAndInf) {
     Operand x = Operand::random({70000}, 1);
     x.set(69999, bad);
     const Operand result = Operand::of({0.0F});
-    accumulate_sum_of_squares(result, x, {});
+    accumulate_sum_of_squares(result, x, test_stream());
     EXPECT_FALSE(std::isfinite(result.floats()[0])) << bad;
   }
 }
@@ -83,8 +83,8 @@ TEST(Reduce, IsTheSameForAnyThreads) {
   const Operand y = Operand::random({300001}, 2);
   expect_same_for_any_threads([&] {
     const Operand result = Operand::of({0.0F});
-    accumulate_sum_of_differences(result, x, y, {});
-    accumulate_sum_of_squares(result, x, {});
+    accumulate_sum_of_differences(result, x, y, test_stream());
+    accumulate_sum_of_squares(result, x, test_stream());
     return result.floats();
   });
 }
@@ -95,9 +95,9 @@ TEST(Dropout, AgreesWithReference) {
       const Dropout options{.probability = probability, .key = 0xDEADBEEF12345678u, .offset = 0xFFFFFFFF0u};
       const Operand x = Operand::random({n}, 1);
       const Operand y = Operand::poisoned({n});
-      dropout(y, x, options, {});
+      dropout(y, x, options, test_stream());
       y.expect_near(reference::dropout(x.doubles(), options), 1e-6, "y");
-      dropout(x, x, options, {});
+      dropout(x, x, options, test_stream());
       EXPECT_EQ(x.floats(), y.floats());
     }
   }
@@ -108,8 +108,8 @@ TEST(Dropout, DependsOnGlobalPositionAlone) {
   const Operand x = Operand::random({512}, 1);
   const Operand whole = Operand::poisoned({512});
   const Operand half = Operand::poisoned({256});
-  dropout(whole, x, {.probability = 0.3F, .key = 4}, {});
-  dropout(half, x.tensor().slice(0, 256, 512), {.probability = 0.3F, .key = 4, .offset = 256}, {});
+  dropout(whole, x, {.probability = 0.3F, .key = 4}, test_stream());
+  dropout(half, x.tensor().slice(0, 256, 512), {.probability = 0.3F, .key = 4, .offset = 256}, test_stream());
   const reference::Array all = whole.doubles();
   half.expect_near({all.begin() + 256, all.end()}, 0.0, "y");
 }
@@ -117,7 +117,7 @@ TEST(Dropout, DependsOnGlobalPositionAlone) {
 TEST(Dropout, DropsTheShareAskedFor) {
   const std::int64_t n = 200000;
   const Operand x = Operand::of(std::vector<float>(static_cast<std::size_t>(n), 1.0F));
-  dropout(x, x, {.probability = 0.2F, .key = 1}, {});
+  dropout(x, x, {.probability = 0.2F, .key = 1}, test_stream());
   std::int64_t dropped = 0;
   for (const float value : x.floats()) {
     dropped += value == 0.0F;
@@ -128,8 +128,8 @@ TEST(Dropout, DropsTheShareAskedFor) {
 
 TEST(DropoutDeathTest, BadOptions) {
   const Operand x = Operand::zeros({4});
-  EXPECT_DEATH(dropout(x, x, {.probability = 1.0F}, {}), "probability 1");
-  EXPECT_DEATH(dropout(x, x, {.probability = 0.5F, .offset = 2}, {}), "offset");
+  EXPECT_DEATH(dropout(x, x, {.probability = 1.0F}, test_stream()), "probability 1");
+  EXPECT_DEATH(dropout(x, x, {.probability = 0.5F, .offset = 2}, test_stream()), "offset");
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ TEST(ResidualLayerNorm, Forward) {
                                        weight.doubles(), bias.doubles(), kEpsilon, make_dropout(c), c.n, c.c);
     residual_layer_norm_forward(y, c.branch ? sum.tensor() : Tensor(), mean, rstd, residual,
                                 c.branch ? branch.tensor() : Tensor(), weight, bias, kEpsilon,
-                                make_dropout(c), {});
+                                make_dropout(c), test_stream());
     y.expect_near(expected.y, 1e-5, "y");
     if (c.branch) sum.expect_near(expected.sum, 1e-6, "sum");
     mean.expect_near(expected.mean, 1e-6, "mean");
@@ -52,7 +52,7 @@ TEST(ResidualLayerNorm, Forward) {
     if (!c.branch) continue;
     // In place: the sum replaces the residual.
     residual_layer_norm_forward(y, residual, mean, rstd, residual, branch, weight, bias, kEpsilon,
-                                make_dropout(c), {});
+                                make_dropout(c), test_stream());
     residual.expect_near(expected.sum, 1e-6, "sum in place");
     y.expect_near(expected.y, 1e-5, "y in place");
   }
@@ -81,7 +81,7 @@ TEST(ResidualLayerNorm, Backward) {
       expected.dbias[i] += dbias.doubles()[i];
     }
     residual_layer_norm_backward(dsum, c.branch ? dbranch.tensor() : Tensor(), dweight, dbias, dy, sum, mean,
-                                 rstd, weight, make_dropout(c), {});
+                                 rstd, weight, make_dropout(c), test_stream());
     // A row of one element has no variance, and rstd = 1 / sqrt(epsilon) makes rounding large.
     const double tolerance = c.c == 1 ? 1e-3 : 1e-5;
     dsum.expect_near(expected.dsum, tolerance, "dsum");
@@ -101,7 +101,7 @@ TEST(ResidualLayerNorm, LargeMeanKeepsItsVariance) {
   const Operand y = Operand::poisoned({1, width});
   const Operand mean = Operand::poisoned({1});
   const Operand rstd = Operand::poisoned({1});
-  residual_layer_norm_forward(y, {}, mean, rstd, residual, {}, one, zero, kEpsilon, {}, {});
+  residual_layer_norm_forward(y, {}, mean, rstd, residual, {}, one, zero, kEpsilon, {}, test_stream());
   const auto expected = reference::residual_layer_norm(residual.doubles(), {}, one.doubles(), zero.doubles(),
                                                        kEpsilon, {}, 1, width);
   y.expect_near(expected.y, 1e-4, "y");
@@ -114,7 +114,7 @@ TEST(ResidualLayerNorm, NanStaysInItsRow) {
   const Operand y = Operand::poisoned({4, 50});
   const Operand mean = Operand::poisoned({4});
   const Operand rstd = Operand::poisoned({4});
-  residual_layer_norm_forward(y, {}, mean, rstd, residual, {}, weight, weight, kEpsilon, {}, {});
+  residual_layer_norm_forward(y, {}, mean, rstd, residual, {}, weight, weight, kEpsilon, {}, test_stream());
   for (std::size_t i = 0; i < 200; ++i) EXPECT_EQ(std::isnan(y.floats()[i]), i / 50 == 2) << i;
 }
 
@@ -129,7 +129,7 @@ TEST(ResidualLayerNorm, GradientsAreTheSameForAnyThreads) {
     const Operand dsum = Operand::random(shape, 6);
     const Operand dweight = Operand::zeros({100});
     const Operand dbias = Operand::zeros({100});
-    residual_layer_norm_backward(dsum, {}, dweight, dbias, dy, sum, mean, rstd, weight, {}, {});
+    residual_layer_norm_backward(dsum, {}, dweight, dbias, dy, sum, mean, rstd, weight, {}, test_stream());
     std::vector<float> all = dsum.floats();
     for (const float x : dweight.floats()) all.push_back(x);
     for (const float x : dbias.floats()) all.push_back(x);

@@ -2,30 +2,55 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <limits>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
+#include "kernels/elementwise.h"
 #include "kernels/rng.h"
 #include "kernels/threads.h"
 
 namespace trireme {
 namespace {
 
-constexpr std::uint32_t kGuard = 0x7FC5A5A5;  // a NaN that no arithmetic gives
-constexpr std::int64_t kGuardElements = 67;
+// Bits of NaNs that no arithmetic gives.
+constexpr std::uint32_t kGuard = 0x7FC5A5A5;
+constexpr std::uint16_t kNarrowGuard = 0x7FE5;
+constexpr std::int64_t kGuardElements = 72;  // keeps the tensor at a multiple of 16 bytes
 
-bool is_guard(float x) {
-  return std::bit_cast<std::uint32_t>(x) == kGuard;
+template <typename Word>
+void fill_words(std::vector<std::byte>& bytes, Word word) {
+  for (std::size_t i = 0; i < bytes.size(); i += sizeof(Word)) std::memcpy(&bytes[i], &word, sizeof(Word));
 }
 
 }  // namespace
 
-Operand::Operand(const Shape& shape, const Shape& padded) {
+Device test_device() {
+  static const Device device = [] {
+    const char* const name = std::getenv("TRIREME_TEST_DEVICE");
+    return name != nullptr && std::string_view(name) == "cuda" ? Device{DeviceType::kCuda, 0} : Device{};
+  }();
+  return device;
+}
+
+Stream test_stream() {
+  static const DeviceStream stream(test_device());
+  return stream;
+}
+
+Operand::Operand(const Shape& shape, const Shape& padded, DType dtype) {
   const Shape& whole = padded.num_dims() == 0 ? shape : padded;
-  memory_.assign(static_cast<std::size_t>(whole.num_elements() + 2 * kGuardElements),
-                 std::bit_cast<float>(kGuard));
-  tensor_ = Tensor(memory_.data() + kGuardElements, DType::kFloat32, whole);
+  const std::int64_t element_bytes = size_bytes(dtype);
+  host_.resize(static_cast<std::size_t>((whole.num_elements() + 2 * kGuardElements) * element_bytes));
+  if (dtype == DType::kBfloat16) {
+    fill_words(host_, kNarrowGuard);
+  } else {
+    fill_words(host_, kGuard);
+  }
+  tensor_ = Tensor(host_.data() + kGuardElements * element_bytes, dtype, whole);
   for (int dim = 0; dim < shape.num_dims(); ++dim) tensor_ = tensor_.slice(dim, 0, shape[dim]);
   for (std::int64_t i = 0; i < shape.num_elements(); ++i) {
     std::int64_t rest = i;
@@ -36,10 +61,12 @@ Operand::Operand(const Shape& shape, const Shape& padded) {
     }
     places_.push_back(place);
   }
+  if (!test_device().is_cpu()) buffer_ = std::make_shared<Buffer>(std::ssize(host_), test_device());
 }
 
-Operand Operand::random(const Shape& shape, std::uint64_t seed, double scale, const Shape& padded) {
-  Operand result(shape, padded);
+Operand Operand::random(const Shape& shape, std::uint64_t seed, double scale, const Shape& padded,
+                        DType dtype) {
+  Operand result(shape, padded, dtype);
   for (std::int64_t i = 0; i < shape.num_elements(); ++i) {
     result.set(i, static_cast<float>(scale * normals(seed, static_cast<std::uint64_t>(
                                                                i / 4))[static_cast<std::size_t>(i % 4)]));
@@ -47,16 +74,24 @@ Operand Operand::random(const Shape& shape, std::uint64_t seed, double scale, co
   return result;
 }
 
-Operand Operand::poisoned(const Shape& shape, const Shape& padded) {
-  Operand result(shape, padded);
+Operand Operand::poisoned(const Shape& shape, const Shape& padded, DType dtype) {
+  Operand result(shape, padded, dtype);
   for (std::int64_t i = 0; i < shape.num_elements(); ++i)
     result.set(i, std::numeric_limits<float>::quiet_NaN());
   return result;
 }
 
 Operand Operand::of(const std::vector<float>& values) {
-  Operand result({std::ssize(values)}, {});
+  Operand result({std::ssize(values)}, {}, DType::kFloat32);
   for (std::int64_t i = 0; i < std::ssize(values); ++i) result.set(i, values[static_cast<std::size_t>(i)]);
+  return result;
+}
+
+Operand Operand::of(const reference::Tokens& values, const Shape& shape) {
+  Operand result(shape, {}, DType::kInt32);
+  for (std::int64_t i = 0; i < std::ssize(values); ++i) {
+    result.element<std::int32_t>(i) = values[static_cast<std::size_t>(i)];
+  }
   return result;
 }
 
@@ -64,13 +99,50 @@ Operand Operand::zeros(const Shape& shape) {
   return random(shape, 0, 0.0);
 }
 
+template <typename T>
+T& Operand::element(std::int64_t i) const {
+  return reinterpret_cast<T*>(host_.data())[places_.at(static_cast<std::size_t>(i))];
+}
+
+Tensor Operand::tensor() const {
+  if (!buffer_) {
+    // Where this object lies now, which may be a copy of the first.
+    const std::int64_t offset = kGuardElements * size_bytes(tensor_.dtype());
+    return tensor_.moved_to(host_.data() + offset, {});
+  }
+  const Tensor device_bytes = buffer_->tensor(DType::kFloat32, {std::ssize(host_) / 4});
+  if (is_changed_) {
+    copy(device_bytes, Tensor(host_.data(), DType::kFloat32, device_bytes.shape()), test_stream());
+    test_stream().synchronize();
+    is_changed_ = false;
+  }
+  return tensor_.moved_to(
+      static_cast<std::byte*>(buffer_->data()) + kGuardElements * size_bytes(tensor_.dtype()), test_device());
+}
+
 void Operand::set(std::int64_t i, float value) {
-  memory_.at(static_cast<std::size_t>(places_.at(static_cast<std::size_t>(i)))) = value;
+  if (tensor_.dtype() == DType::kBfloat16) {
+    element<Bfloat16>(i) = Bfloat16(value);
+  } else {
+    element<float>(i) = value;
+  }
+  is_changed_ = true;
+}
+
+void Operand::download() const {
+  if (!buffer_ || is_changed_) return;
+  const Tensor device_bytes = buffer_->tensor(DType::kFloat32, {std::ssize(host_) / 4});
+  copy(Tensor(host_.data(), DType::kFloat32, device_bytes.shape()), device_bytes, test_stream());
+  test_stream().synchronize();
 }
 
 std::vector<float> Operand::floats() const {
+  download();
   std::vector<float> values;
-  for (const std::int64_t place : places_) values.push_back(memory_[static_cast<std::size_t>(place)]);
+  for (std::int64_t i = 0; i < std::ssize(places_); ++i) {
+    values.push_back(tensor_.dtype() == DType::kBfloat16 ? static_cast<float>(element<Bfloat16>(i))
+                                                         : element<float>(i));
+  }
   return values;
 }
 
@@ -84,6 +156,7 @@ void Operand::expect_near(const reference::Array& expected, double tolerance, co
   const std::vector<float> values = floats();
   ASSERT_EQ(values.size(), expected.size()) << what;
   for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i] == expected[i]) continue;  // infinities, too
     const double error = std::abs(static_cast<double>(values[i]) - expected[i]);
     // Written so that NaN fails.
     ASSERT_TRUE(error <= tolerance * (1.0 + std::abs(expected[i])))
@@ -93,14 +166,18 @@ void Operand::expect_near(const reference::Array& expected, double tolerance, co
 }
 
 void Operand::expect_guards(const char* what) const {
+  download();
+  const auto element_bytes = static_cast<std::size_t>(size_bytes(tensor_.dtype()));
   std::size_t next = 0;
-  for (std::size_t i = 0; i < memory_.size(); ++i) {
+  for (std::size_t i = 0; i < host_.size() / element_bytes; ++i) {
     if (next < places_.size() && static_cast<std::int64_t>(i) == places_[next]) {
       ++next;
       continue;
     }
-    ASSERT_TRUE(is_guard(memory_[i])) << what << ": memory outside of the tensor was written, at "
-                                      << static_cast<std::int64_t>(i) - kGuardElements;
+    const void* const guard = element_bytes == 2 ? static_cast<const void*>(&kNarrowGuard) : &kGuard;
+    ASSERT_EQ(std::memcmp(&host_[i * element_bytes], guard, element_bytes), 0)
+        << what << ": memory outside of the tensor was written, at "
+        << static_cast<std::int64_t>(i) - kGuardElements;
   }
 }
 

@@ -10,17 +10,26 @@ struct AttentionSizes {
   std::int64_t b, t, s, h, k, d;  // the legend's letters: K key/value heads
 };
 
+// The options, and on the host what their tensors hold.
+struct AttentionMasks {
+  AttentionOptions options;
+  Array alibi_slopes;                     // [H], or empty
+  Tokens query_documents, key_documents;  // [B, T] and [B, S], or empty
+
+  AttentionMasks(const AttentionOptions& only_options) : options(only_options) {}
+};
+
 struct Attention {
   Array out;  // [B, T, H, D]
   Array lse;  // [B, H, T]
 };
 Attention attention(const Array& q, const Array& k, const Array& v, const AttentionSizes& sizes,
-                    const AttentionOptions& options);
+                    const AttentionMasks& masks);
 
 struct AttentionGradients {
   Array dq, dk, dv;
 };
 AttentionGradients attention_backward(const Array& dout, const Array& q, const Array& k, const Array& v,
-                                      const AttentionSizes& sizes, const AttentionOptions& options);
+                                      const AttentionSizes& sizes, const AttentionMasks& masks);
 
 }  // namespace trireme::reference

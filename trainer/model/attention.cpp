@@ -35,7 +35,7 @@ AttentionOptions SelfAttention::options(const Pass& pass) const {
   return {
       .scale = 1.0F / std::sqrt(static_cast<float>(width_ / heads_)),
       .causal = true,
-      .dropout = pass.dropout.at(layer_, DropoutSite::kAttention, heads_ * pass.sequence * pass.sequence)};
+      .dropout = pass.dropout.at(layer_, DropoutSite::kAttention, attention_mask_size(heads_, pass.sequence, pass.sequence))};
 }
 
 void SelfAttention::forward(Tensor y_NC, Tensor x_NC, const Activations& activations,

@@ -1,0 +1,40 @@
+// The dropout mask of attention's probabilities.
+#pragma once
+
+#include "kernels/cuda/attention/parameters.h"
+#include "kernels/cuda/philox.cuh"
+
+namespace trireme::cuda {
+
+// Of one head of one sequence.
+class ProbabilityDropout {
+ public:
+  template <typename T>
+  __device__ ProbabilityDropout(const AttentionParameters<T>& p, int b, int h)
+      : key_(p.dropout_key),
+        first_((p.dropout_offset + static_cast<std::uint64_t>(b * p.num_heads + h) * p.num_queries *
+                                       static_cast<std::uint64_t>(row_size(p.num_keys))) /
+               4),
+        groups_per_row_(row_size(p.num_keys) / 4),
+        threshold_(p.dropout_threshold),
+        scale_(p.dropout_scale) {}
+
+  // The factors of a query's keys 4 group to 4 group + 3.
+  __device__ float4 factors(int query, int group) const {
+    const uint4 bits = philox(
+        key_, first_ + static_cast<std::uint64_t>(query) * groups_per_row_ + static_cast<unsigned>(group));
+    return make_float4(factor(bits.x), factor(bits.y), factor(bits.z), factor(bits.w));
+  }
+
+ private:
+  __device__ static int row_size(int num_keys) { return (num_keys + 3) / 4 * 4; }
+  __device__ float factor(unsigned bits) const { return (bits >> 8) < threshold_ ? 0.0F : scale_; }
+
+  std::uint64_t key_;
+  std::uint64_t first_;  // of the head's groups of four
+  unsigned groups_per_row_;
+  unsigned threshold_;
+  float scale_;
+};
+
+}  // namespace trireme::cuda

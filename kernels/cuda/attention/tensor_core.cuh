@@ -1,0 +1,86 @@
+// bf16 tiles in shared memory, and the warp-wide instructions (sm_80) that load and multiply them.
+#pragma once
+
+#include <cuda_bf16.h>
+
+namespace trireme::cuda {
+
+__device__ inline unsigned shared_address(const void* p) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(p));
+}
+
+// Copies 16 bytes to shared memory while the thread goes on; zeros if not `is_there`, and then `from` isn't
+// read.
+__device__ inline void copy_async(unsigned to, const void* from, bool is_there) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(is_there ? 16 : 0)
+               : "memory");
+}
+// Ends a group of copies.
+__device__ inline void commit_copies() {
+  asm volatile("cp.async.commit_group;\n" ::: "memory");
+}
+// Waits until at most kPending of this thread's groups are not done.  A barrier must follow before other
+// threads read.
+template <int kPending>
+__device__ inline void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
+}
+
+// A tile of kRows rows of kColumns bf16 in shared memory.  The 16-byte chunks of a row are exchanged by the
+// low bits of its number, so that neither rows written by cp.async nor the 8 x 8 matrices that ldmatrix reads
+// meet in a bank.
+template <int kRows, int kColumns>
+struct SharedTile {
+  static constexpr int kChunks = kColumns / 8;  // of 16 bytes, of a row
+  static constexpr int kBytes = kRows * kColumns * 2;
+
+  // Where a chunk lies, from the tile's first byte.
+  __device__ static unsigned offset(int row, int chunk) {
+    if constexpr (kChunks % 8 == 0) {
+      return static_cast<unsigned>((row * kChunks + (chunk ^ (row & 7))) * 16);
+    } else {
+      // Rows begin at the first and the fifth of eight chunks in turn (32 and 96 columns).
+      static_assert(kChunks % 8 == 4);
+      return static_cast<unsigned>((row * kChunks + (chunk ^ (row >> 1 & 3))) * 16);
+    }
+  }
+};
+
+// Four 8 x 8 matrices; lane i gives the address of row i % 8 of matrix i / 8.
+__device__ inline void load_matrices(unsigned (&r)[4], unsigned address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+__device__ inline void load_matrices_transposed(unsigned (&r)[4], unsigned address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+
+// d[16, 8] += a[16, 16] b[16, 8].  Lane i holds of d rows i / 4 (d[0], d[1]) and i / 4 + 8 (d[2], d[3]),
+// columns i % 4 * 2 and the next.
+__device__ inline void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Two floats as bf16, the first in the lower half.
+__device__ inline unsigned pack(float low, float high) {
+  const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+  return reinterpret_cast<const unsigned&>(both);
+}
+
+// 2^x, by the device's own unit: at most 2 ulp off.
+__device__ inline float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+}  // namespace trireme::cuda

@@ -1,0 +1,168 @@
+#include "kernels/cuda/runtime.h"
+
+#include <algorithm>
+
+#include <cuda_runtime_api.h>
+#include <glog/logging.h>
+
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/stream_state.h"
+
+namespace trireme::cuda {
+
+void fail(cudaError_t error, const char* call, const char* file, int line) {
+  LOG(FATAL) << file << ":" << line << ": " << call << ": " << cudaGetErrorString(error) << " ("
+             << cudaGetErrorName(error) << ")";
+}
+
+DeviceScope::DeviceScope(Device device) {
+  TRIREME_CUDA(cudaGetDevice(&before_));
+  if (before_ != device.index) TRIREME_CUDA(cudaSetDevice(device.index));
+}
+
+DeviceScope::~DeviceScope() {
+  TRIREME_CUDA(cudaSetDevice(before_));
+}
+
+int num_devices() {
+  int count = 0;
+  // No driver and no device are no errors here.
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+void* allocate(std::int64_t size_bytes, Device device) {
+  const DeviceScope scope(device);
+  void* data = nullptr;
+  const cudaError_t error = cudaMalloc(&data, static_cast<std::size_t>(size_bytes));
+  if (error == cudaErrorMemoryAllocation) {
+    std::size_t free = 0;
+    std::size_t total = 0;
+    TRIREME_CUDA(cudaMemGetInfo(&free, &total));
+    LOG(FATAL) << "out of memory on " << device.to_string() << ": " << size_bytes << " bytes ("
+               << (size_bytes >> 20) << " MiB) were asked for, " << (free >> 20) << " of " << (total >> 20)
+               << " MiB are free; a smaller microbatch or model needs less";
+  }
+  TRIREME_CUDA(error);
+  return data;
+}
+
+void release(void* data, Device device) {
+  const DeviceScope scope(device);
+  TRIREME_CUDA(cudaFree(data));
+}
+
+void* allocate_pinned(std::int64_t size_bytes) {
+  void* data = nullptr;
+  const cudaError_t error = cudaMallocHost(&data, static_cast<std::size_t>(size_bytes));
+  if (error == cudaErrorMemoryAllocation) {
+    LOG(FATAL) << "out of memory: " << size_bytes << " bytes (" << (size_bytes >> 20)
+               << " MiB) of pinned memory were asked for";
+  }
+  TRIREME_CUDA(error);
+  return data;
+}
+
+void release_pinned(void* data) {
+  TRIREME_CUDA(cudaFreeHost(data));
+}
+
+void zero(void* data, std::int64_t size_bytes, Device device) {
+  const DeviceScope scope(device);
+  TRIREME_CUDA(cudaMemset(data, 0, static_cast<std::size_t>(size_bytes)));
+  // Of device memory cudaMemset may return before it has begun, and other streams don't wait for it.
+  TRIREME_CUDA(cudaDeviceSynchronize());
+}
+
+StreamState::StreamState(Device device) : device_(device) {
+  const DeviceScope scope(device);
+  TRIREME_CUDA(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking));
+}
+
+StreamState::~StreamState() {
+  const DeviceScope scope(device_);
+  TRIREME_CUDA(cudaStreamSynchronize(handle_));
+  TRIREME_CUDA(cudaStreamDestroy(handle_));
+  if (scratch_ != nullptr) TRIREME_CUDA(cudaFree(scratch_));
+}
+
+void* StreamState::scratch(std::int64_t size_bytes) {
+  if (size_bytes > scratch_bytes_) {
+    TRIREME_CUDA(cudaStreamSynchronize(handle_));
+    if (scratch_ != nullptr) release(scratch_, device_);
+    scratch_ = allocate(size_bytes, device_);
+    scratch_bytes_ = size_bytes;
+  }
+  return scratch_;
+}
+
+StreamState* make_stream(Device device) {
+  CHECK(0 <= device.index && device.index < num_devices())
+      << device.to_string() << " of " << num_devices() << " CUDA devices";
+  return new StreamState(device);
+}
+
+void destroy(StreamState* stream) {
+  delete stream;
+}
+
+void synchronize(const StreamState& stream) {
+  TRIREME_CUDA(cudaStreamSynchronize(stream.handle()));
+}
+
+void* scratch(StreamState& stream, std::int64_t size_bytes) {
+  return stream.scratch(size_bytes);
+}
+
+namespace {
+
+cudaEvent_t handle(void* event) {
+  return static_cast<cudaEvent_t>(event);
+}
+
+}  // namespace
+
+void* make_event(Device device) {
+  const DeviceScope scope(device);
+  cudaEvent_t event = nullptr;
+  TRIREME_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  return event;
+}
+
+void destroy_event(void* event) {
+  TRIREME_CUDA(cudaEventDestroy(handle(event)));
+}
+
+void record(void* event, const StreamState& stream) {
+  TRIREME_CUDA(cudaEventRecord(handle(event), stream.handle()));
+}
+
+void make_wait(const StreamState& stream, void* event) {
+  TRIREME_CUDA(cudaStreamWaitEvent(stream.handle(), handle(event), 0));
+}
+
+void synchronize_event(void* event) {
+  TRIREME_CUDA(cudaEventSynchronize(handle(event)));
+}
+
+bool is_reached(void* event) {
+  const cudaError_t error = cudaEventQuery(handle(event));
+  if (error == cudaErrorNotReady) return false;
+  TRIREME_CUDA(error);
+  return true;
+}
+
+void copy_rows(void* to, std::int64_t to_stride_bytes, const void* from, std::int64_t from_stride_bytes,
+               std::int64_t row_bytes, std::int64_t num_rows, const StreamState& stream) {
+  if (row_bytes == 0 || num_rows == 0) return;
+  if (row_bytes == to_stride_bytes && row_bytes == from_stride_bytes) {
+    TRIREME_CUDA(cudaMemcpyAsync(to, from, static_cast<std::size_t>(row_bytes * num_rows), cudaMemcpyDefault,
+                                 stream.handle()));
+    return;
+  }
+  TRIREME_CUDA(cudaMemcpy2DAsync(to, static_cast<std::size_t>(to_stride_bytes), from,
+                                 static_cast<std::size_t>(from_stride_bytes),
+                                 static_cast<std::size_t>(row_bytes), static_cast<std::size_t>(num_rows),
+                                 cudaMemcpyDefault, stream.handle()));
+}
+
+}  // namespace trireme::cuda

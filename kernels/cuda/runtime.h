@@ -1,0 +1,43 @@
+// What kernels/ needs of the CUDA runtime, in terms that need no CUDA header.  Device, stream, event and
+// memory errors are the machine's: fatal, naming the call.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/device.h"
+
+namespace trireme::cuda {
+
+int num_devices();
+
+// Device memory, uninitialised.  Running out of it is fatal and says how much there is.
+void* allocate(std::int64_t size_bytes, Device device);
+void release(void* data, Device device);
+// Memory of the host that devices copy from and to without a detour.
+void* allocate_pinned(std::int64_t size_bytes);
+void release_pinned(void* data);
+// Sets bytes to 0 and returns when that is done.
+void zero(void* data, std::int64_t size_bytes, Device device);
+
+class StreamState;
+StreamState* make_stream(Device device);
+// Waits for the stream's work.
+void destroy(StreamState* stream);
+void synchronize(const StreamState& stream);
+// Memory for kernels' intermediate results, at least so large, valid until the next call for this stream's
+// scratch that asks for more.  Work of one stream is done in order, so each op may use all of it.
+void* scratch(StreamState& stream, std::int64_t size_bytes);
+
+void* make_event(Device device);
+void destroy_event(void* event);
+void record(void* event, const StreamState& stream);
+void make_wait(const StreamState& stream, void* event);
+void synchronize_event(void* event);
+bool is_reached(void* event);
+
+// Copies `num_rows` runs of `row_bytes`, which begin `to_stride_bytes` and `from_stride_bytes` apart, in the
+// order of the stream.  Either side may be memory of the host: if it is not pinned, the call may wait.
+void copy_rows(void* to, std::int64_t to_stride_bytes, const void* from, std::int64_t from_stride_bytes,
+               std::int64_t row_bytes, std::int64_t num_rows, const StreamState& stream);
+
+}  // namespace trireme::cuda
