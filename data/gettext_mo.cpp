@@ -15,7 +15,7 @@ constexpr std::size_t kMaxFileBytes = std::size_t{1} << 30;
 constexpr char kContextEnd = '\x04';
 
 std::string read_whole(ByteStream& stream, const std::string& where) {
-  constexpr std::size_t kPiece = std::size_t{1} << 20;
+  constexpr std::size_t kPiece = std::size_t{1} << 16;
   std::string bytes;
   for (std::size_t count = kPiece; count == kPiece;) {
     if (bytes.size() > kMaxFileBytes) throw UserError(where, "is larger than 1 GiB", "split it");
