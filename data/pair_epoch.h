@@ -22,8 +22,12 @@ inline std::int64_t longer_side(const PairLengths& lengths) {
 //
 // Pairs are sorted into cells: by the longer side, in steps of a 16th to a 32nd of it, then by the difference
 // of the two sides, up and down in turns so that neighbours are alike throughout.  Inside a cell the order is
-// shuffled; the line of all cells is cut into batches from the long end; then the batches are shuffled.  All
-// of it is a pure function of the arguments: it knows no rank.  Memory: 4 bytes a pair, 8 while it is made.
+// shuffled; the line of all cells is cut into batches from the long end, each as large as fits; a last one of
+// less than half the pairs of the one before shares with it evenly; then the batches are shuffled.  All of it
+// is a pure function of the arguments: it knows no rank.  Memory: 4 bytes a pair, 8 while it is made.
+//
+// Where pairs are many for their lengths, their company changes with each epoch; pairs of rare lengths meet
+// again.
 class PairEpoch {
  public:
   // REQUIRES: no pair's longer_side() is above batch_tokens; fewer than 2^32 pairs.

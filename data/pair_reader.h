@@ -57,8 +57,9 @@ class PairSink {
 // name that doesn't exist, a named file of unknown format, sources without as many targets, no file at all.
 PairFiles list_pair_files(const PairInputs& inputs);
 
-// Reads all pairs in order; any file may be gzip or zstd.  A line end inside a message becomes a space.
-// UserErrors: files of unequal numbers of lines, a row that hasn't two columns, a damaged catalog.
+// Reads all pairs in order; any file may be gzip or zstd.  A line end inside a message becomes a space. Bytes
+// stay as they are, whatever character set a catalog's header names. UserErrors: files of unequal numbers of
+// lines, a row that hasn't two columns, a damaged catalog.
 PairCounts read_pairs(const std::vector<PairFile>& files, PairSink& sink);
 
 }  // namespace trireme

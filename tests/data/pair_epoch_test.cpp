@@ -134,7 +134,7 @@ TEST(PairEpoch, BatchesComeInRandomOrderAndPairsInRandomCompany) {
     covariance += here * std::exchange(before, here);
   }
   EXPECT_LT(std::abs(covariance / variance), 0.1);
-  // Of two neighbours in a batch, many are parted in the next epoch; those of rare lengths meet again.
+  // Of two neighbours in a batch, many are parted in the next epoch.
   std::vector<std::size_t> batch_of(lengths.size());
   const auto two = batches_of(PairEpoch(lengths, 1000, 1, 1));
   for (std::size_t i = 0; i < two.size(); ++i)
