@@ -8,6 +8,7 @@
 #include "data/byte_stream.h"
 #include "data/file.h"
 #include "data/json.h"
+#include "data/line_reader.h"
 #include "data/user_error.h"
 
 namespace trireme {
@@ -24,51 +25,6 @@ bool is_jsonl(const std::filesystem::path& file, TextFormat format) {
 
 bool is_hidden(const std::filesystem::path& path) {
   return path.filename().string().starts_with('.');
-}
-
-// Gives a stream line by line.
-class LineReader {
- public:
-  explicit LineReader(ByteStream& stream) : stream_(stream) {}
-
-  // The next line with its '\n', or a part of one that is longer than `limit`; false at the end.  The line is
-  // valid until the next call.
-  bool next(std::string_view& line, std::size_t limit) {
-    std::size_t searched = 0;
-    for (;;) {
-      const std::size_t newline = buffer_.find('\n', begin_ + searched);
-      if (newline != std::string::npos) return take(newline + 1 - begin_, line);
-      searched = buffer_.size() - begin_;
-      if (searched >= limit) return take(searched, line);
-      if (at_end_) return searched > 0 && take(searched, line);
-      buffer_.erase(0, begin_);
-      begin_ = 0;
-      const std::size_t old_size = buffer_.size();
-      buffer_.resize(old_size + kPieceBytes);
-      const std::size_t count = stream_.read(std::span(buffer_).subspan(old_size));
-      at_end_ = count < kPieceBytes;
-      buffer_.resize(old_size + count);
-    }
-  }
-
- private:
-  bool take(std::size_t size, std::string_view& line) {
-    line = std::string_view(buffer_).substr(begin_, size);
-    begin_ += size;
-    return true;
-  }
-
-  ByteStream& stream_;
-  std::string buffer_;
-  std::size_t begin_ = 0;  // of what has not been handed out
-  bool at_end_ = false;
-};
-
-// Without its end, "\n" or "\r\n".
-std::string_view without_line_end(std::string_view line) {
-  if (line.ends_with('\n')) line.remove_suffix(1);
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return line;
 }
 
 class FileReader {

@@ -1,9 +1,7 @@
 #include "data/loader.h"
 
 #include <algorithm>
-#include <chrono>
 #include <string>
-#include <utility>
 
 #include <glog/logging.h>
 
@@ -12,7 +10,8 @@
 namespace trireme {
 namespace {
 
-const BatchPlan& checked(const TokenDataset& dataset, const BatchPlan& plan) {
+const BatchPlan& checked(const TokenDataset& dataset, const BatchPlan& plan, std::int64_t prefetch) {
+  CHECK_GE(prefetch, 1);
   CHECK(plan.rank >= 0 && plan.rank < plan.num_ranks) << "rank " << plan.rank << " of " << plan.num_ranks;
   CHECK_GT(plan.microbatch_sequences, 0);
   check_length(dataset, plan.tokens_per_sequence);
@@ -77,59 +76,12 @@ void read_windows(TokenDataset& dataset, std::int64_t first_window, std::int64_t
 Loader::Loader(TokenDataset& dataset, const BatchPlan& plan, std::int64_t samples_consumed,
                std::int64_t prefetch)
     : dataset_(dataset),
-      plan_(checked(dataset, plan)),
+      plan_(checked(dataset, plan, prefetch)),
       sampler_(dataset.num_tokens(), plan.tokens_per_sequence, plan.seed),
       rows_(rows_of_rank(plan.batch_sequences, plan.rank, plan.num_ranks)),
       step_sample_(samples_consumed),
-      next_row_(rows_.begin) {
-  CHECK_GE(prefetch, 1);
-  empty_.resize(static_cast<std::size_t>(prefetch));
-  thread_ = std::thread([this] { run(); });
-}
-
-Loader::~Loader() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
-  thread_.join();
-}
-
-const Batch& Loader::next() {
-  const auto begin = std::chrono::steady_clock::now();
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !full_.empty() || error_; });
-  seconds_waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  if (full_.empty()) std::rethrow_exception(error_);
-  std::swap(current_, full_.front());
-  empty_.push_back(std::move(full_.front()));
-  full_.pop_front();
-  lock.unlock();
-  changed_.notify_all();
-  return current_;
-}
-
-void Loader::run() {
-  std::unique_lock lock(mutex_);
-  try {
-    for (;;) {
-      changed_.wait(lock, [&] { return !empty_.empty() || stopping_; });
-      if (stopping_) return;
-      Batch batch = std::move(empty_.front());
-      empty_.pop_front();
-      lock.unlock();
-      fill(batch);
-      lock.lock();
-      full_.push_back(std::move(batch));
-      changed_.notify_all();
-    }
-  } catch (...) {  // fill() threw, and the mutex is free
-    lock.lock();
-    error_ = std::current_exception();
-    changed_.notify_all();
-  }
-}
+      next_row_(rows_.begin),
+      prefetcher_(static_cast<std::size_t>(prefetch), [this](Batch& batch) { fill(batch); }) {}
 
 void Loader::fill(Batch& batch) {
   const std::int64_t sequences = std::min(plan_.microbatch_sequences, rows_.end - next_row_);

@@ -1,15 +1,11 @@
 // Reads the batches of a run ahead of the training loop.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
-#include <deque>
-#include <exception>
-#include <mutex>
-#include <thread>
 #include <vector>
 
 #include "data/batch.h"
+#include "data/prefetcher.h"
 #include "data/sampler.h"
 #include "data/token_dataset.h"
 
@@ -54,18 +50,14 @@ class Loader {
   // `dataset` is the loader's alone until it is destroyed.  UserErrors: a split that is too short, more ranks
   // than sequences in the batch.  REQUIRES: prefetch >= 1.
   Loader(TokenDataset& dataset, const BatchPlan& plan, std::int64_t samples_consumed, std::int64_t prefetch);
-  ~Loader();
-  Loader(const Loader&) = delete;
-  Loader& operator=(const Loader&) = delete;
 
   // Valid until the next call.  What went wrong in reading is thrown here, after the batches read before it.
-  const Batch& next();
+  const Batch& next() { return prefetcher_.next(); }
 
   // Time that next() has waited for the disk: what loading didn't hide behind the computation.
-  double seconds_waited() const { return seconds_waited_; }
+  double seconds_waited() const { return prefetcher_.seconds_waited(); }
 
  private:
-  void run();
   void fill(Batch& batch);
 
   TokenDataset& dataset_;
@@ -77,16 +69,7 @@ class Loader {
   std::int64_t next_row_;
   std::vector<std::int32_t> window_;
 
-  std::mutex mutex_;  // of all that follows
-  std::condition_variable changed_;
-  std::deque<Batch> full_;
-  std::deque<Batch> empty_;
-  std::exception_ptr error_;
-  bool stopping_ = false;
-
-  Batch current_;  // what next() gave out
-  double seconds_waited_ = 0.0;
-  std::thread thread_;  // the last member: it uses the others
+  Prefetcher<Batch> prefetcher_;  // the last member: its thread uses the others
 };
 
 }  // namespace trireme

@@ -26,7 +26,9 @@ using OnProgress = std::function<void(const PrepareProgress&)>;
 constexpr std::int64_t kMaxVocabSize = 1 << 20;
 constexpr std::int64_t kMaxShardTokens = std::int64_t{1} << 30;
 
-void check(const PrepareOptions& options) {
+}  // namespace
+
+void check_options(const PrepareOptions& options) {
   const auto check_range = [](const char* option, double value, double low, double high) {
     if (value >= low && value <= high) return;
     std::ostringstream what;
@@ -58,6 +60,8 @@ void check(const PrepareOptions& options) {
     throw UserError(options.output, "holds files that are no data set", "choose another folder");
   }
 }
+
+namespace {
 
 // The first reading: what is there.
 class Survey final : public DocumentSink {
@@ -198,6 +202,8 @@ class Encoding final : public DocumentSink {
   std::int64_t num_bytes_ = 0;
 };
 
+}  // namespace
+
 std::unique_ptr<Tokenizer> make_tokenizer(const PrepareOptions& options, const TextSample& sample) {
   if (options.tokenizer == ByteTokenizer::kKind) return std::make_unique<ByteTokenizer>();
   if (options.tokenizer != BpeTokenizer::kKind) return load_tokenizer(options.tokenizer);
@@ -211,6 +217,18 @@ std::unique_ptr<Tokenizer> make_tokenizer(const PrepareOptions& options, const T
       << " tokens instead of " << options.vocab_size;
   return tokenizer;
 }
+
+void publish_data_set(Manifest& manifest, const Tokenizer& tokenizer, StagingFolder& folder, bool replace) {
+  manifest.tokenizer = tokenizer.identity();
+  manifest.tokenizer_kind = tokenizer.kind();
+  manifest.vocab_size = tokenizer.vocab_size();
+  manifest.dataset_id = manifest.computed_id();
+  save_tokenizer(tokenizer, folder.path() / kTokenizerFile);
+  write_durably(folder.path() / kManifestFile, manifest.to_json());
+  folder.publish(replace ? IfExists::kReplace : IfExists::kRefuse);
+}
+
+namespace {
 
 std::int64_t total_size(const Files& files) {
   std::int64_t total = 0;
@@ -237,22 +255,16 @@ Manifest write_data_set(const PrepareOptions& options, const Files& files, const
                     "prepare again when nobody writes to it");
 
   Manifest manifest;
-  manifest.tokenizer = tokenizer.identity();
-  manifest.tokenizer_kind = tokenizer.kind();
-  manifest.vocab_size = tokenizer.vocab_size();
   manifest.splits[kTrainSplit] = train.finish();
   manifest.splits[kValidationSplit] = validation.finish();
-  manifest.dataset_id = manifest.computed_id();
-  save_tokenizer(tokenizer, folder.path() / kTokenizerFile);
-  write_durably(folder.path() / kManifestFile, manifest.to_json());
-  folder.publish(options.replace ? IfExists::kReplace : IfExists::kRefuse);
+  publish_data_set(manifest, tokenizer, folder, options.replace);
   return manifest;
 }
 
 }  // namespace
 
 PrepareSummary prepare(const PrepareOptions& options, const OnProgress& on_progress) {
-  check(options);
+  check_options(options);
   const Files files = list_text_files(options.inputs);
   Survey survey(options, total_size(files), on_progress);
   read_documents(files, options.documents, survey);

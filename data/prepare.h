@@ -3,11 +3,15 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "data/document_reader.h"
 #include "data/manifest.h"
+#include "data/staging_folder.h"
+#include "data/text_sample.h"
+#include "data/tokenizer/tokenizer.h"
 
 namespace trireme {
 
@@ -48,5 +52,14 @@ struct PrepareSummary {
 // `output` appears when all is written and on the disk.  A failure, or a kill, leaves it as it was.
 PrepareSummary prepare(const PrepareOptions& options,
                        const std::function<void(const PrepareProgress&)>& on_progress);
+
+// What preparing pairs has in common with it (prepare_pairs.h).
+
+// Throws the UserError for an option out of its range or an output that is taken.
+void check_options(const PrepareOptions& options);
+// The tokenizer that the options name, trained on the sample if that is asked for.
+std::unique_ptr<Tokenizer> make_tokenizer(const PrepareOptions& options, const TextSample& sample);
+// Completes the manifest, which has its splits, writes it and the tokenizer and gives the folder its name.
+void publish_data_set(Manifest& manifest, const Tokenizer& tokenizer, StagingFolder& folder, bool replace);
 
 }  // namespace trireme

@@ -19,4 +19,9 @@ constexpr std::uint64_t random_at(std::uint64_t key, std::uint64_t place) {
   return mixed(mixed(key) ^ mixed(~place));
 }
 
+// The same, as a number of [0, 1).
+constexpr double uniform_at(std::uint64_t key, std::uint64_t place) {
+  return static_cast<double>(random_at(key, place) >> 11) * 0x1.0p-53;
+}
+
 }  // namespace trireme

@@ -2,12 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "data/manifest.h"
+#include "data/shard.h"
 
 namespace trireme {
 
@@ -16,15 +15,7 @@ namespace trireme {
 // memory until it is full.
 class ShardWriter {
  public:
-  struct Options {
-    std::filesystem::path folder;
-    std::string split;
-    std::string tokenizer;  // identity
-    std::int64_t vocab_size = 0;
-    std::int64_t shard_tokens = 0;
-  };
-
-  explicit ShardWriter(Options options);
+  explicit ShardWriter(ShardOptions options);
 
   // The next token begins a document.
   void begin_document();
@@ -36,7 +27,7 @@ class ShardWriter {
  private:
   void write_shard();
 
-  Options options_;
+  ShardOptions options_;
   SplitFacts facts_;
   std::vector<std::int32_t> tokens_;             // of the shard to be written
   std::vector<std::uint64_t> document_offsets_;  // of the documents that begin in it

@@ -11,8 +11,7 @@
 namespace trireme {
 
 bool SplitPlan::draws(std::int64_t document) const {
-  const std::uint64_t bits = random_at(seed_, static_cast<std::uint64_t>(document));
-  return static_cast<double>(bits >> 11) * 0x1.0p-53 < fraction_;
+  return uniform_at(seed_, static_cast<std::uint64_t>(document)) < fraction_;
 }
 
 std::int64_t SplitPlan::validation_begin(std::int64_t document) const {

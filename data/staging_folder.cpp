@@ -20,9 +20,9 @@ int try_to_lock(const std::filesystem::path& folder) {
   return -1;
 }
 
-// Without links and without a last slash, so that its parent is the folder in which it really lies.
+// Absolute, without links and without a last slash, so that its parent is the folder in which it really lies.
 std::filesystem::path resolved(const std::filesystem::path& path) {
-  const std::filesystem::path found = std::filesystem::weakly_canonical(path);
+  const std::filesystem::path found = std::filesystem::weakly_canonical(std::filesystem::absolute(path));
   return found.has_filename() ? found : found.parent_path();
 }
 

@@ -14,9 +14,10 @@
 namespace trireme {
 
 TokenDataset::TokenDataset(const std::filesystem::path& folder, const std::string& split,
-                           std::size_t max_open_shards)
+                           std::size_t max_open_shards, Content content)
     : folder_(folder), split_(split), manifest_(load_manifest(folder)), max_open_shards_(max_open_shards) {
   CHECK_GT(max_open_shards, 0u);
+  check_content(manifest_, content, folder);
   if (!manifest_.splits.contains(split))
     throw UserError((folder / kManifestFile).string(), "has no split '" + split + "'",
                     "prepare the data again");
@@ -138,7 +139,8 @@ void TokenDataset::check_block(const File& file, std::size_t index, std::int64_t
 
 void TokenDataset::verify() {
   for (std::size_t index = 0; index < shards_.size(); ++index) {
-    open_shard(folder_, facts().shards[index], manifest_).verify(kDocumentOffsetsArray);
+    const Hdf5Reader shard = open_shard(folder_, facts().shards[index], manifest_);
+    for (const char* array : arrays_beside_tokens(manifest_.content)) shard.verify(array);
     const File& file = open(index);
     for (std::size_t block = 0; block < shards_[index].is_checked.size(); ++block)
       check_block(file, index, static_cast<std::int64_t>(block));

@@ -29,8 +29,11 @@ class TokenDataset {
 
   // Checks the manifest, that the shards are there with the sizes it names, and that the tokenizer beside
   // them is the one they were made with.  Opens no shard.
+  //
+  // Of a data set of pairs the stream is source, target, source, target ...; PairDataset knows where each
+  // begins.
   TokenDataset(const std::filesystem::path& folder, const std::string& split,
-               std::size_t max_open_shards = kDefaultMaxOpenShards);
+               std::size_t max_open_shards = kDefaultMaxOpenShards, Content content = Content::kText);
 
   // Tokens [position, position + out.size()) of the split.  REQUIRES: they are there.
   void read(std::int64_t position, std::span<std::int32_t> out);
@@ -44,6 +47,7 @@ class TokenDataset {
   // Identity of the tokenizer that made the tokens.
   const std::string& tokenizer() const { return manifest_.tokenizer; }
   const SplitFacts& facts() const { return manifest_.splits.at(split_); }
+  const Manifest& manifest() const { return manifest_; }
   const std::filesystem::path& folder() const { return folder_; }
   const std::string& split() const { return split_; }
 

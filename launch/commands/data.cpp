@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "data/manifest.h"
+#include "data/pair_dataset.h"
 #include "data/token_dataset.h"
 
 namespace trireme {
@@ -18,9 +19,9 @@ void inspect(const std::string& folder) {
             << "tokenizer  " << manifest.tokenizer_kind << ", " << manifest.vocab_size << " tokens, "
             << manifest.tokenizer << "\n";
   for (const auto& [name, split] : manifest.splits) {
-    std::cout << name << ": " << split.num_tokens << " tokens of " << split.num_documents << " documents, "
-              << split.bytes_per_token() << " bytes per token, unigram entropy " << split.unigram_entropy
-              << " nats\n";
+    std::cout << name << ": " << split.num_tokens << " tokens of " << split.num_documents
+              << (manifest.content == Content::kText ? " documents, " : " pairs, ") << split.bytes_per_token()
+              << " bytes per token, unigram entropy " << split.unigram_entropy << " nats\n";
     for (const ShardFacts& shard : split.shards) {
       std::cout << "  " << shard.file << ": " << shard.num_tokens << " tokens, " << shard.size_bytes
                 << " bytes\n";
@@ -29,8 +30,13 @@ void inspect(const std::string& folder) {
 }
 
 void verify(const std::string& folder) {
-  for (const auto& [name, split] : load_manifest(folder).splits) {
-    TokenDataset(folder, name).verify();
+  const Manifest manifest = load_manifest(folder);
+  for (const auto& [name, split] : manifest.splits) {
+    if (manifest.content == Content::kText) {
+      TokenDataset(folder, name).verify();
+    } else {
+      PairDataset(folder, name).verify();
+    }
     std::cout << folder << ": " << name << " is whole: " << split.shards.size() << " shards, "
               << split.num_tokens << " tokens\n";
   }

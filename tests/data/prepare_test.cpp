@@ -275,6 +275,16 @@ TEST(Prepare, TheOutputMayBeALinkOrEndWithASlash) {
   }
 }
 
+TEST(Prepare, TheOutputMayBeAMereName) {
+  const TempDir dir;
+  write_durably(dir / "a.txt", "some text");
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(dir.path());
+  prepare_quietly(options_for("a.txt", "out"));
+  std::filesystem::current_path(before);
+  EXPECT_EQ(load_manifest(dir / "out").splits.at("train").num_documents, 1);
+}
+
 TEST(Prepare, ReplacesADataSetOnlyWhenAsked) {
   const TempDir dir;
   write_durably(dir / "a.txt", "some text");

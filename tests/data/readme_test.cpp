@@ -10,6 +10,7 @@
 
 #include "data/token_dataset.h"
 #include "tests/data/prepared.h"
+#include "tests/data/prepared_pairs.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/text.h"
 
@@ -49,7 +50,7 @@ class ReadmeTest : public testing::Test {
  protected:
   void SetUp() override {
     if (!has_h5py()) GTEST_SKIP() << kPython << " has no h5py";
-    ASSERT_EQ(programs_.size(), 2u);
+    ASSERT_EQ(programs_.size(), 3u);
   }
   const std::vector<std::string> programs_ = programs_of_page();
   const TempDir dir_;
@@ -66,9 +67,18 @@ TEST_F(ReadmeTest, H5pyReadsWhatPrepareWrites) {
   EXPECT_EQ(run(dir_, programs_.at(0), folder), expected.str());
 }
 
+TEST_F(ReadmeTest, H5pyReadsPairs) {
+  PairPrepareOptions options = table_options(dir_, "out", {{"ab", "c"}, {"d", "efg"}, {"h", "i"}});
+  options.common.validation_fraction = 0.0;
+  options.common.shard_tokens = 7;  // the third pair is in a shard of its own
+  prepare_pairs_quietly(options);
+  EXPECT_EQ(run(dir_, programs_.at(1), options.common.output),
+            "97 98 -> 99\n100 -> 101 102 103\n104 -> 105\n");
+}
+
 TEST_F(ReadmeTest, PrepareReadsWhatH5pyWrites) {
   const std::string source = prepare_bytes(dir_, "out", "some text", 20000);
-  EXPECT_EQ(run(dir_, programs_.at(1), source + " " + dir_ / "made"), "");
+  EXPECT_EQ(run(dir_, programs_.at(2), source + " " + dir_ / "made"), "");
   TokenDataset train(dir_ / "made", kTrainSplit);
   train.verify();
   EXPECT_EQ(train.num_tokens(), 50 * (15 + 16));
