@@ -115,9 +115,9 @@ TEST(Reference, Embedding) {
   const Array dx = draw(6 * 4, 3);
   Array dtokens = reference::zeros(3 * 4);
   Array dpositions = reference::zeros(3 * 4);
-  reference::embedding_backward(dtokens, dpositions, dx, tokens, dropout, 3, 4);
+  reference::embedding_backward(dtokens, dpositions, dx, tokens, 2.0, dropout, 3, 4);
   const auto loss = [&] {
-    return dot(dx, reference::embedding(tokens, token_table, position_table, 0, dropout, 3, 4));
+    return dot(dx, reference::embedding(tokens, token_table, position_table, 0, 2.0, dropout, 3, 4));
   };
   expect_gradient(token_table, dtokens, loss, "dtoken_table");
   expect_gradient(position_table, dpositions, loss, "dposition_table");
