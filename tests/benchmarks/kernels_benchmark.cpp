@@ -160,6 +160,32 @@ void attention_shapes(benchmark::internal::Benchmark* b) {
 BENCHMARK_CAPTURE(attention, forward, false)->Apply(attention_shapes);
 BENCHMARK_CAPTURE(attention, backward, true)->Apply(attention_shapes);
 
+// Causal, each query with `window` keys: cost grows with T window.
+void windowed_attention(benchmark::State& state, bool backward) {
+  const std::int64_t t = state.range(0), window = state.range(1), h = 12, d = 64;
+  Tensors make;
+  const Tensor q = make({1, t, h, d}), k = make({1, t, h, d}), v = make({1, t, h, d});
+  const Tensor out = make({1, t, h, d}), lse = make({1, h, t});
+  const Tensor dq = make({1, t, h, d}), dk = make({1, t, h, d}), dv = make({1, t, h, d});
+  const AttentionOptions options{.scale = 0.125F, .causal = true, .window = window};
+  attention_forward(out, lse, q, k, v, options, {});
+  for (auto _ : state) {
+    if (backward) {
+      attention_backward(dq, dk, dv, out, out, lse, q, k, v, options, {});
+    } else {
+      attention_forward(out, lse, q, k, v, options, {});
+    }
+  }
+  const double visible = static_cast<double>(t * window - window * (window - 1) / 2);
+  report_flops(state, (backward ? 10.0 : 4.0) * static_cast<double>(h * d) * visible);
+}
+void window_shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"T", "window"})->UseRealTime()->Unit(benchmark::kMillisecond);
+  b->Args({1024, 256})->Args({4096, 256})->Args({16384, 256})->Args({4096, 4096});
+}
+BENCHMARK_CAPTURE(windowed_attention, forward, false)->Apply(window_shapes);
+BENCHMARK_CAPTURE(windowed_attention, backward, true)->Apply(window_shapes);
+
 void residual_layer_norm(benchmark::State& state, bool backward) {
   Tensors make;
   const Shape rows = {kRows, kWidth};
