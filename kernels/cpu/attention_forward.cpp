@@ -4,6 +4,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/cpu/attention_mask.h"
+#include "kernels/cpu/attention_short.h"
 #include "kernels/cpu/dropout_mask.h"
 #include "kernels/cpu/head_rows.h"
 #include "kernels/cpu/isa.h"
@@ -203,6 +204,10 @@ void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_
   const float* const slopes = options.alibi_slopes_H ? options.alibi_slopes_H.data<float>() : nullptr;
   const AttentionMask mask(scratch_of_op(AttentionMask::scratch_size(options, batch, num_queries)), options,
                            batch, num_queries, num_keys);
+  if (num_queries <= kShortQueries) {
+    attention_forward_short(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, mask);
+    return;
+  }
   const DropoutMask dropout(options.dropout);
 
   parallel_for(batch * num_heads * num_blocks, 1, [&](std::int64_t item, std::int64_t) {

@@ -186,6 +186,27 @@ void window_shapes(benchmark::internal::Benchmark* b) {
 BENCHMARK_CAPTURE(windowed_attention, forward, false)->Apply(window_shapes);
 BENCHMARK_CAPTURE(windowed_attention, backward, true)->Apply(window_shapes);
 
+// A step of generation: T queries at the end of a cache of 1024 keys.  Bound by reading the cache, once for
+// all query heads that share it.
+void attention_with_cache(benchmark::State& state) {
+  const std::int64_t t = state.range(0), kv_heads = state.range(1), s = 1024, h = 12, d = 64;
+  Tensors make;
+  const Tensor q = make({1, t, h, d}), out = make({1, t, h, d});
+  const Tensor k = make({1, s, kv_heads, d}), v = make({1, s, kv_heads, d});
+  const AttentionOptions options{.scale = 0.125F, .causal = true};
+  for (auto _ : state) attention_forward(out, {}, q, k, v, options, {});
+  report_bytes(state, 2.0 * static_cast<double>(s * kv_heads * d));
+}
+BENCHMARK(attention_with_cache)
+    ->ArgNames({"T", "K"})
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond)
+    ->Args({1, 12})
+    ->Args({1, 3})
+    ->Args({2, 12})
+    ->Args({4, 12})
+    ->Args({8, 12});
+
 void residual_layer_norm(benchmark::State& state, bool backward) {
   Tensors make;
   const Shape rows = {kRows, kWidth};
