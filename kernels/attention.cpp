@@ -14,6 +14,17 @@ namespace {
 
 constexpr std::int64_t kMaxCudaWidth = 128;
 
+// On the CPU, which looks at the numbers.
+void check_documents(const char* operand, Tensor documents_BT) {
+  if (!documents_BT || !documents_BT.device().is_cpu()) return;
+  const std::int32_t* row = documents_BT.data<std::int32_t>();
+  for (std::int64_t b = 0; b < documents_BT.dim(0); ++b, row += documents_BT.dim(1)) {
+    for (std::int64_t t = 1; t < documents_BT.dim(1); ++t) {
+      CHECK_LE(row[t - 1], row[t]) << "attention: " << operand << " falls at " << t << " of sequence " << b;
+    }
+  }
+}
+
 // Checks what forward and backward have in common, and all options.  Gives the type of the numbers.
 DType check_attention(const OperandCheck& check, Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD,
                       Tensor k_BSKD, Tensor v_BSKD, const AttentionOptions& options, Device device) {
@@ -38,6 +49,8 @@ DType check_attention(const OperandCheck& check, Tensor out_BTHD, Tensor lse_BHT
   check.optional("key_documents", options.key_documents_BS, {b, s}, Layout::kContiguous, DType::kInt32);
   CHECK_EQ(static_cast<bool>(options.query_documents_BT), static_cast<bool>(options.key_documents_BS))
       << "attention: documents of queries or keys, not of both";
+  check_documents("query_documents", options.query_documents_BT);
+  check_documents("key_documents", options.key_documents_BS);
   check.dropout(options.dropout);
   CHECK(keys[2] > 0 && h % keys[2] == 0) << "attention: " << h << " heads share " << keys[2];
   CHECK_GT(s, 0) << "attention: no keys";

@@ -10,6 +10,7 @@ namespace trireme {
 
 TRIREME_DECLARE_CPU(fill)
 TRIREME_DECLARE_CPU(copy)
+TRIREME_DECLARE_CPU(accumulate)
 
 namespace {
 
@@ -37,6 +38,13 @@ void copy_by_device(Tensor y, Tensor x, Stream stream) {
 void fill(Tensor x, float value, Stream stream) {
   OperandCheck("fill").operand("x", x, x.shape());
   TRIREME_CPU(fill)(x, value, stream);
+}
+
+void accumulate(Tensor y, Tensor x, Stream stream) {
+  const OperandCheck check("accumulate");
+  check.operand("y", y, x.shape());
+  check.operand("x", x, x.shape());
+  TRIREME_CPU(accumulate)(y, x, stream);
 }
 
 void copy(Tensor y, Tensor x, Stream stream) {

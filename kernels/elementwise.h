@@ -9,6 +9,9 @@ namespace trireme {
 // x = value.  Contiguous float32.
 void fill(Tensor x, float value, Stream stream);
 
+// y += x.  Contiguous float32 of equal shape.
+void accumulate(Tensor y, Tensor x, Stream stream);
+
 // y = x, of equal shape and dtype; rows of either may lie apart.  With the stream of a CUDA device, either
 // may lie in the CPU's memory (Buffer::pinned_for): it then must not change until the stream has done its
 // work.

@@ -16,17 +16,19 @@ void check_embedding(const OperandCheck& check, Tensor x_BTC, Tensor tokens_BT, 
                      Tensor position_table_PC, std::int64_t first_position, Dropout dropout) {
   check.num_dims("x", x_BTC, 3);
   check.num_dims("token_table", token_table_VC, 2);
-  check.num_dims("position_table", position_table_PC, 2);
   const std::int64_t t = x_BTC.dim(1);
   const std::int64_t c = x_BTC.dim(2);
   check.operand("x", x_BTC, x_BTC.shape());
   check.operand("tokens", tokens_BT, {x_BTC.dim(0), t}, Layout::kContiguous, DType::kInt32);
   check.operand("token_table", token_table_VC, {token_table_VC.dim(0), c});
-  check.operand("position_table", position_table_PC, {position_table_PC.dim(0), c});
   check.dropout(dropout);
-  CHECK(first_position >= 0 && first_position + t <= position_table_PC.dim(0))
-      << "embedding: positions [" << first_position << ", " << first_position + t << ") of a table of "
-      << position_table_PC.dim(0);
+  if (position_table_PC) {
+    check.num_dims("position_table", position_table_PC, 2);
+    check.operand("position_table", position_table_PC, {position_table_PC.dim(0), c});
+    CHECK(first_position >= 0 && first_position + t <= position_table_PC.dim(0))
+        << "embedding: positions [" << first_position << ", " << first_position + t << ") of a table of "
+        << position_table_PC.dim(0);
+  }
   const std::int32_t* const tokens = tokens_BT.data<std::int32_t>();
   for (std::int64_t i = 0; i < tokens_BT.num_elements(); ++i) {
     CHECK(0 <= tokens[i] && tokens[i] < token_table_VC.dim(0))
@@ -38,18 +40,19 @@ void check_embedding(const OperandCheck& check, Tensor x_BTC, Tensor tokens_BT, 
 }  // namespace
 
 void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Tensor position_table_PC,
-                       std::int64_t first_position, Dropout dropout, Stream stream) {
+                       std::int64_t first_position, float scale, Dropout dropout, Stream stream) {
   check_embedding(OperandCheck("embedding_forward"), x_BTC, tokens_BT, token_table_VC, position_table_PC,
                   first_position, dropout);
   TRIREME_CPU(embedding_forward)
-  (x_BTC, tokens_BT, token_table_VC, position_table_PC, first_position, dropout, stream);
+  (x_BTC, tokens_BT, token_table_VC, position_table_PC, first_position, scale, dropout, stream);
 }
 
 void embedding_backward(Tensor dtoken_table_VC, Tensor dposition_table_PC, Tensor dx_BTC, Tensor tokens_BT,
-                        Dropout dropout, Stream stream) {
+                        float scale, Dropout dropout, Stream stream) {
   check_embedding(OperandCheck("embedding_backward"), dx_BTC, tokens_BT, dtoken_table_VC, dposition_table_PC,
                   0, dropout);
-  TRIREME_CPU(embedding_backward)(dtoken_table_VC, dposition_table_PC, dx_BTC, tokens_BT, dropout, stream);
+  TRIREME_CPU(embedding_backward)
+  (dtoken_table_VC, dposition_table_PC, dx_BTC, tokens_BT, scale, dropout, stream);
 }
 
 }  // namespace trireme

@@ -2,16 +2,11 @@
 // N rows, I inputs, O outputs; weights are stored [O, I].
 #pragma once
 
-#include <cstdint>
-
+#include "kernels/activation.h"
 #include "kernels/stream.h"
 #include "kernels/tensor.h"
 
 namespace trireme {
-
-enum class Activation : std::uint8_t {
-  kGeluTanh,  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): Hendrycks & Gimpel 2016, the form GPT-2 uses
-};
 
 // y[N, O] = x[N, I] w[O, I]^T + bias[O].  `bias` may be empty.
 void linear_forward(Tensor y_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O, Stream stream);

@@ -301,13 +301,33 @@ class Reader {
 
   void check_model() {
     const ModelConfig& model = config_.model;
-    if (model.width % model.heads == 0) return;
-    std::int64_t fitting = model.heads;
-    while (model.width % fitting != 0) --fitting;
-    throw UserError(where({"model.heads", "model.width"}),
-                    "model.width = " + std::to_string(model.width) +
-                        " is not a multiple of model.heads = " + std::to_string(model.heads),
-                    "for example model.heads = " + std::to_string(fitting));
+    if (model.head_width == 0 && model.width % model.heads != 0) {
+      throw UserError(
+          where({"model.heads", "model.width"}),
+          "model.width = " + std::to_string(model.width) +
+              " is not a multiple of model.heads = " + std::to_string(model.heads),
+          "for example model.heads = " + std::to_string(largest_divisor(model.width, model.heads)));
+    }
+    if (model.kv_heads > 0 && model.heads % model.kv_heads != 0) {
+      throw UserError(
+          where({"model.kv_heads", "model.heads"}),
+          "model.heads = " + std::to_string(model.heads) +
+              " is not a multiple of model.kv_heads = " + std::to_string(model.kv_heads),
+          "for example model.kv_heads = " +
+              std::to_string(largest_divisor(model.heads, std::min(model.kv_heads, model.heads))));
+    }
+    const std::int64_t head_width = model.head_width > 0 ? model.head_width : model.width / model.heads;
+    if (model.positions == "rope" && head_width % 2 != 0) {
+      throw UserError(where({"model.positions", "model.head_width", "model.heads"}),
+                      "positions rope turns pairs of numbers, and a head has " + std::to_string(head_width),
+                      "set model.head_width to an even number");
+    }
+  }
+
+  // The largest divisor of `x` that is not above `most`.
+  static std::int64_t largest_divisor(std::int64_t x, std::int64_t most) {
+    while (x % most != 0) --most;
+    return most;
   }
 
   void check_optim() {

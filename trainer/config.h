@@ -26,8 +26,19 @@ struct ModelConfig {
   std::int64_t layers = 12;
   std::int64_t width = 768;
   std::int64_t heads = 12;
-  std::int64_t feed_forward = 0;  // 0: four times the width
+  std::int64_t kv_heads = 0;      // 0: as many as heads
+  std::int64_t head_width = 0;    // 0: width / heads
+  std::int64_t feed_forward = 0;  // 0: four times the width; of a gated activation, as many weights
   std::int64_t context = 1024;    // tokens per sequence, and learned positions
+  std::string norm = "layer";
+  std::string norm_placement = "pre";
+  double norm_epsilon = 1e-5;
+  std::string activation = "gelu_tanh";
+  std::string biases = "all";
+  std::string positions = "learned";
+  double rope_theta = 10000.0;
+  std::int64_t window = 0;  // of attention; 0: all positions
+  bool tied_embeddings = true;
   double dropout = 0.0;
   double init_stddev = 0.02;
 };

@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "trainer/model/transformer_options.h"
+
 namespace trireme {
 namespace {
 
@@ -35,6 +37,11 @@ ConfigRule count(double low, double high) {
 ConfigRule share() {
   return {.low = 0, .high = 1, .high_excluded = true};
 }
+// The names of a choice of the model's.
+template <typename Choice>
+ConfigRule one_of() {
+  return {.choices = {kNamesOf<Choice>.begin(), kNamesOf<Choice>.end()}};
+}
 ConfigRule one_of(std::vector<std::string_view> choices) {
   return {.choices = std::move(choices)};
 }
@@ -61,10 +68,29 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(model, width), count(1, kLargestWidth),
        "Numbers that represent a token between blocks; a multiple of model.heads."},
       {TRIREME_KEY(model, heads), count(1, 65536), "Attention heads of a block."},
+      {TRIREME_KEY(model, kv_heads), count(0, 65536),
+       "Heads of keys and values, which as many query heads share each; 0 stands for model.heads."},
+      {TRIREME_KEY(model, head_width), count(0, kLargestWidth),
+       "Numbers of a head's query; 0 stands for model.width / model.heads."},
       {TRIREME_KEY(model, feed_forward), count(0, 16 * kLargestWidth),
-       "Hidden width of a block's feed-forward network; 0 stands for four times model.width."},
+       "Hidden width of a block's feed-forward network; 0 stands for four times model.width, or as many "
+       "weights "
+       "where the activation is gated."},
       {TRIREME_KEY(model, context), count(1, kLongestContext),
        "Tokens of a training sequence, and the most that the model can look back on."},
+      {TRIREME_KEY(model, norm), one_of<NormKind>(), "Normalisation: LayerNorm or RMSNorm."},
+      {TRIREME_KEY(model, norm_placement), one_of<NormPlacement>(),
+       "Normalise what enters a layer (pre), or the sum that leaves it (post)."},
+      {TRIREME_KEY(model, norm_epsilon), above(0), "Added to the variance when normalising."},
+      {TRIREME_KEY(model, activation), one_of<FeedForward>(),
+       "Of the feed-forward network; in swiglu and geglu one half of the hidden units gates the other."},
+      {TRIREME_KEY(model, biases), one_of<Biases>(),
+       "Which linear layers add one: all, only the projection to queries, keys and values, or none."},
+      {TRIREME_KEY(model, positions), one_of<Positions>(), "How the model knows where a token stands."},
+      {TRIREME_KEY(model, rope_theta), above(1), "Base of the wave lengths under positions rope."},
+      {TRIREME_KEY(model, window), count(0, kLongestContext),
+       "Positions that a token can attend to, itself and those before; 0 is no limit."},
+      {TRIREME_KEY(model, tied_embeddings), any(), "One table for the tokens that come in and go out."},
       {TRIREME_KEY(model, dropout), share(), "Share of activations dropped at random in training."},
       {TRIREME_KEY(model, init_stddev), above(0), "Standard deviation of the initial weights."},
 
@@ -145,7 +171,7 @@ const std::vector<ConfigSection>& config_sections() {
   static const std::vector<ConfigSection> sections = {
       {"run", "This run."},
       {"data", "What it learns from."},
-      {"model", "A decoder-only Transformer of GPT-2's shape."},
+      {"model", "A decoder-only Transformer; the defaults give GPT-2's shape."},
       {"optim", "AdamW and the learning rate."},
       {"train", "Steps, batches and what is logged."},
       {"checkpoint", "What lets a run go on after an interruption."},

@@ -3,6 +3,7 @@
 // heads their key blocks are dealt out to several owners, each with its own dq, which are added up at the
 // end.
 #include "kernels/attention.h"
+#include "kernels/cpu/attention_mask.h"
 #include "kernels/cpu/dropout_mask.h"
 #include "kernels/cpu/head_rows.h"
 #include "kernels/cpu/isa.h"
@@ -17,7 +18,6 @@ namespace {
 
 constexpr std::int64_t kKeys = kTileWidth;  // of a block
 constexpr std::int64_t kQueries = 64;       // of a block at most
-constexpr float kLog2E = 1.44269504F;
 // Owners of key blocks that a call makes at least, if it has as many blocks: enough for many threads.
 constexpr std::int64_t kOwners = 32;
 
@@ -35,8 +35,7 @@ struct Sizes {
   std::int64_t padded_width;  // a multiple of kLanes
   std::int64_t num_splits;    // owners of one key/value head's blocks
   float scale;
-  bool causal;
-  const DropoutMask* mask;  // or nullptr
+  const DropoutMask* dropout;  // or nullptr
 };
 
 // `count` rows from `first` on that can be read to the padded width: where they are, or copied to `room`.
@@ -56,10 +55,12 @@ TileRight padded_rows(const HeadRows& rows, std::int64_t first, std::int64_t cou
 struct QueryHead {
   HeadRows q;
   HeadRows dout;
+  SequenceMask mask;
   const float* lse;          // [T]
   const float* delta;        // [T], the dot product of out and dout
   float* dq;                 // [T, padded width], this owner's, not yet times scale
   std::int64_t dropout_row;  // index of the head's first probability
+  float slope;               // of ALiBi, in units of log 2
 };
 
 // dk and dv of one block of keys.
@@ -67,7 +68,7 @@ class KeyBlock {
  public:
   static std::int64_t scratch_size(const Sizes& sizes) {
     return 2 * sizes.width * kKeys + 3 * kKeys * sizes.padded_width + 2 * kQueries * sizes.padded_width +
-           3 * kQueries * kKeys;
+           2 * kQueries * kKeys + kKeys;
   }
 
   KeyBlock(float* scratch, const Sizes& sizes, const HeadRows& k, const HeadRows& v, std::int64_t first,
@@ -95,18 +96,18 @@ class KeyBlock {
 
   // Adds what all queries of a head contribute, and to the head's dq.
   void add_head(const QueryHead& head) {
-    const std::int64_t shift = sizes_.num_keys - sizes_.num_queries;
-    // Queries before t see none of the keys; from `see_all` on they see all.
-    std::int64_t t = sizes_.causal && first_ > shift ? first_ - shift : 0;
-    const std::int64_t see_all = sizes_.causal ? first_ + count_ - 1 - shift : 0;
-    while (t < sizes_.num_queries) {
-      // Near the diagonal queries come in small blocks, of which the vectors of later keys are left out.
-      const bool hidden = t < see_all;
-      const std::int64_t most = hidden ? kLanes : kQueries;
-      const std::int64_t num = t + most < sizes_.num_queries ? most : sizes_.num_queries - t;
-      const std::int64_t seen =
-          hidden && t + num + shift - first_ < count_ ? t + num + shift - first_ : count_;
-      add_queries(head, t, num, seen);
+    const SequenceMask& mask = head.mask;
+    const std::int64_t last = first_ + count_ - 1;
+    std::int64_t t = mask.first_ending_after(first_);
+    const std::int64_t end = mask.first_beginning_after(last);
+    // The queries that see all of the keys.
+    const std::int64_t all_begin = mask.first_ending_after(last);
+    const std::int64_t all_end = mask.first_beginning_after(first_);
+    while (t < end) {
+      std::int64_t num = end - t < kQueries ? end - t : kQueries;
+      // Those that see some come in small blocks, of which vectors of keys are left out.
+      if ((t < all_begin || t + num > all_end) && num > kLanes) num = kLanes;
+      add_queries(head, t, num);
       t += num;
     }
   }
@@ -123,46 +124,73 @@ class KeyBlock {
   }
 
  private:
-  // Queries [first, first + num), which see at most the block's first `seen` keys.
-  void add_queries(const QueryHead& head, std::int64_t first, std::int64_t num, std::int64_t seen) {
-    const std::int64_t vecs = divide_up(seen, kLanes);
-    const std::int64_t width_vecs = sizes_.padded_width / kLanes;
-    multiply({p_, kKeys}, {head.q.at(first), head.q.stride, 1}, {k_columns_, kKeys}, num, vecs, sizes_.width,
-             false);
-    multiply({ds_, kKeys}, {head.dout.at(first), head.dout.stride, 1}, {v_columns_, kKeys}, num, vecs,
+  // Of the block's keys, those that queries [first, first + num) see any of.
+  struct Seen {
+    std::int64_t begin, end;
+    // The same in whole vectors.
+    std::int64_t begin_lane() const { return begin / kLanes * kLanes; }
+    std::int64_t end_lane() const { return divide_up(end, kLanes) * kLanes; }
+  };
+
+  void add_queries(const QueryHead& head, std::int64_t first, std::int64_t num) {
+    Seen seen{head.mask.begins[first] - first_, head.mask.ends[first + num - 1] - first_};
+    seen.begin = seen.begin > 0 ? seen.begin : 0;
+    seen.end = seen.end < count_ ? seen.end : count_;
+    if (seen.begin >= seen.end) return;
+    const std::int64_t lane = seen.begin_lane();
+    const std::int64_t vecs = (seen.end_lane() - lane) / kLanes;
+    const std::int64_t num_seen = seen.end - seen.begin;
+    const std::int64_t stride = sizes_.padded_width;
+    const std::int64_t width_vecs = stride / kLanes;
+    multiply({p_ + lane, kKeys}, {head.q.at(first), head.q.stride, 1}, {k_columns_ + lane, kKeys}, num, vecs,
              sizes_.width, false);
-    differentiate_softmax(head, first, num, vecs);
-    multiply({dv_, sizes_.padded_width}, {p_, 1, kKeys},
-             padded_rows(head.dout, first, num, sizes_, dout_room_), seen, width_vecs, num, true);
-    multiply({dk_, sizes_.padded_width}, {ds_, 1, kKeys}, padded_rows(head.q, first, num, sizes_, q_room_),
-             seen, width_vecs, num, true);
-    multiply({head.dq + first * sizes_.padded_width, sizes_.padded_width}, {ds_, kKeys, 1}, k_rows_, num,
-             width_vecs, seen, true);
+    multiply({ds_ + lane, kKeys}, {head.dout.at(first), head.dout.stride, 1}, {v_columns_ + lane, kKeys}, num,
+             vecs, sizes_.width, false);
+    for (std::int64_t i = 0; i < num; ++i) differentiate_softmax(head, first + i, i, seen);
+    multiply({dv_ + seen.begin * stride, stride}, {p_ + seen.begin, 1, kKeys},
+             padded_rows(head.dout, first, num, sizes_, dout_room_), num_seen, width_vecs, num, true);
+    multiply({dk_ + seen.begin * stride, stride}, {ds_ + seen.begin, 1, kKeys},
+             padded_rows(head.q, first, num, sizes_, q_room_), num_seen, width_vecs, num, true);
+    multiply({head.dq + first * stride, stride}, {ds_ + seen.begin, kKeys, 1},
+             {k_rows_.data + seen.begin * k_rows_.stride, k_rows_.stride}, num, width_vecs, num_seen, true);
   }
 
-  // From scores in p_ and the gradient of the (dropped) probabilities in ds_: the dropped probabilities, and
-  // the gradient of the scores.
-  void differentiate_softmax(const QueryHead& head, std::int64_t first, std::int64_t num, std::int64_t vecs) {
-    for (std::int64_t i = 0; i < num; ++i) {
-      const std::int64_t t = first + i;
-      float* const p = p_ + i * kKeys;
-      float* const ds = ds_ + i * kKeys;
-      float* const factors = factors_;
-      if (sizes_.mask != nullptr) {
-        sizes_.mask->draw(factors, head.dropout_row + t * attention_mask_size(1, 1, sizes_.num_keys) + first_,
-                          vecs * kLanes);
-      }
-      const float log_sum = head.lse[t] * kLog2E;
-      const float delta = head.delta[t];
-      for (std::int64_t v = 0; v < vecs * kLanes; v += kLanes) {
-        const Vec probability = exp2_nonpositive(load(p + v) - log_sum);
-        const Vec factor = sizes_.mask == nullptr ? Vec{} + 1.0F : load(factors + v);
-        store(p + v, probability * factor);
-        store(ds + v, probability * (load(ds + v) * factor - delta));
-      }
-      if (!sizes_.causal) continue;
-      const std::int64_t visible = t + sizes_.num_keys - sizes_.num_queries - first_ + 1;
-      for (std::int64_t j = visible; j < vecs * kLanes; ++j) p[j] = ds[j] = 0.0F;
+  // Query t, which is row i of the block.  From scores in p_ and the gradient of the (dropped) probabilities
+  // in ds_: the dropped probabilities, and the gradient of the scores.
+  void differentiate_softmax(const QueryHead& head, std::int64_t t, std::int64_t i, const Seen& seen) {
+    float* const p = p_ + i * kKeys;
+    float* const ds = ds_ + i * kKeys;
+    const std::int64_t lane = seen.begin_lane();
+    const std::int64_t end_lane = seen.end_lane();
+    if (sizes_.dropout != nullptr) {
+      const std::int64_t row = head.dropout_row + t * attention_mask_size(1, 1, sizes_.num_keys);
+      sizes_.dropout->draw(factors_ + lane, row + first_ + lane, end_lane - lane);
+    }
+    if (head.slope != 0.0F) add_bias(p, t + head.mask.shift - first_, head.slope, seen);
+    const float log_sum = head.lse[t] * kLog2E;
+    const float delta = head.delta[t];
+    for (std::int64_t v = lane; v < end_lane; v += kLanes) {
+      const Vec probability = exp2_nonpositive(load(p + v) - log_sum);
+      const Vec factor = sizes_.dropout == nullptr ? Vec{} + 1.0F : load(factors_ + v);
+      store(p + v, probability * factor);
+      store(ds + v, probability * (load(ds + v) * factor - delta));
+    }
+    // Nothing where the query doesn't see.
+    const std::int64_t begin = head.mask.begins[t] - first_;
+    const std::int64_t end = head.mask.ends[t] - first_;
+    for (std::int64_t j = lane; j < begin && j < end_lane; ++j) p[j] = ds[j] = 0.0F;
+    for (std::int64_t j = end > lane ? end : lane; j < end_lane; ++j) p[j] = ds[j] = 0.0F;
+  }
+
+  // `position` is the query's, from the block's first key on.
+  static void add_bias(float* scores, std::int64_t position, float slope, const Seen& seen) {
+    Vec distance;
+    for (int i = 0; i < kLanes; ++i) {
+      distance[i] = static_cast<float>(position - seen.begin_lane() - i);
+    }
+    for (std::int64_t j = seen.begin_lane(); j < seen.end_lane(); j += kLanes) {
+      store(scores + j, load(scores + j) - slope * max(distance, -distance));
+      distance -= static_cast<float>(kLanes);
     }
   }
 
@@ -178,7 +206,7 @@ class KeyBlock {
   float* dout_room_;
   float* p_;        // [kQueries, kKeys]
   float* ds_;       // the same
-  float* factors_;  // the same, of dropout
+  float* factors_;  // [kKeys], of dropout
   TileRight k_rows_;
 };
 
@@ -224,7 +252,7 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
                         Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                         const AttentionOptions& options, Stream) {
   const std::int64_t batch = q_BTHD.dim(0);
-  const DropoutMask mask(options.dropout);
+  const DropoutMask dropout(options.dropout);
   Sizes sizes{};
   sizes.num_queries = q_BTHD.dim(1);
   sizes.num_keys = k_BSKD.dim(1);
@@ -233,8 +261,7 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
   sizes.width = q_BTHD.dim(3);
   sizes.padded_width = divide_up(sizes.width, kLanes) * kLanes;
   sizes.scale = options.scale;
-  sizes.causal = options.causal;
-  sizes.mask = options.dropout ? &mask : nullptr;
+  sizes.dropout = options.dropout ? &dropout : nullptr;
   const std::int64_t num_blocks = divide_up(sizes.num_keys, kKeys);
   const std::int64_t wanted = divide_up(kOwners, batch * sizes.num_kv_heads);
   sizes.num_splits = wanted < num_blocks ? wanted : num_blocks;
@@ -242,8 +269,13 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
   const std::int64_t rows = batch * sizes.num_heads * sizes.num_queries;
   const std::int64_t heads_per_kv = sizes.num_heads / sizes.num_kv_heads;
   const float* const lse = lse_BHT.data<float>();
-  float* const delta = scratch_of_op(divide_up(rows, 16) * 16 + sizes.num_splits * rows * sizes.padded_width);
-  float* const dq_parts = delta + divide_up(rows, 16) * 16;
+  const float* const slopes = options.alibi_slopes_H ? options.alibi_slopes_H.data<float>() : nullptr;
+  const std::int64_t delta_size = divide_up(rows, 16) * 16;
+  const std::int64_t dq_size = sizes.num_splits * rows * sizes.padded_width;
+  float* const delta =
+      scratch_of_op(delta_size + dq_size + AttentionMask::scratch_size(options, batch, sizes.num_queries));
+  float* const dq_parts = delta + delta_size;
+  const AttentionMask mask(dq_parts + dq_size, options, batch, sizes.num_queries, sizes.num_keys);
   find_delta(delta, dout_BTHD, out_BTHD);
 
   parallel_for(batch * sizes.num_kv_heads * sizes.num_splits, 1, [&](std::int64_t item, std::int64_t) {
@@ -261,10 +293,15 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
       const std::int64_t count = first + kKeys < sizes.num_keys ? kKeys : sizes.num_keys - first;
       KeyBlock block(scratch_of_thread(KeyBlock::scratch_size(sizes)), sizes, k, v, first, count);
       for (std::int64_t head = first_head; head < first_head + heads_per_kv; ++head) {
-        block.add_head({HeadRows(q_BTHD, b, head % sizes.num_heads),
-                        HeadRows(dout_BTHD, b, head % sizes.num_heads), lse + head * sizes.num_queries,
-                        delta + head * sizes.num_queries, dq + head * head_size,
-                        head * attention_mask_size(1, sizes.num_queries, sizes.num_keys)});
+        const std::int64_t h = head % sizes.num_heads;
+        block.add_head({.q = HeadRows(q_BTHD, b, h),
+                        .dout = HeadRows(dout_BTHD, b, h),
+                        .mask = mask.sequence(b),
+                        .lse = lse + head * sizes.num_queries,
+                        .delta = delta + head * sizes.num_queries,
+                        .dq = dq + head * head_size,
+                        .dropout_row = head * attention_mask_size(1, sizes.num_queries, sizes.num_keys),
+                        .slope = slopes == nullptr ? 0.0F : slopes[h] * kLog2E});
       }
       block.write(HeadRows(dk_BSKD, b, kv), HeadRows(dv_BSKD, b, kv));
     }

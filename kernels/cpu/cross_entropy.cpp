@@ -8,8 +8,6 @@
 
 TRIREME_BEGIN_ISA
 
-inline constexpr float kLog2E = 1.44269504F;
-
 inline float largest_of(const float* row, std::int64_t width) {
   float largest = -3.4028235e38F;  // finite, so that a row of -Inf is not Inf - Inf
 #pragma omp simd reduction(max : largest)

@@ -14,6 +14,14 @@ void fill(Tensor x, float value, Stream) {
   });
 }
 
+void accumulate(Tensor y, Tensor x, Stream) {
+  float* const to = y.data<float>();
+  const float* const from = x.data<float>();
+  parallel_for(x.num_elements(), 1 << 16, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) to[i] += from[i];
+  });
+}
+
 void copy(Tensor y, Tensor x, Stream) {
   const int last = x.num_dims() - 1;
   const std::int64_t width = x.dim(last);

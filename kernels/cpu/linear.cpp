@@ -1,32 +1,13 @@
 #include "kernels/linear.h"
 
+#include "kernels/cpu/activation.h"
 #include "kernels/cpu/column_sums.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/parallel_for.h"
 #include "kernels/cpu/scratch.h"
-#include "kernels/cpu/simd.h"
 
 TRIREME_BEGIN_ISA
-
-// GELU by the tanh formula.  As tanh(u) = 2 sigmoid(2u) - 1, it is x sigmoid(2u), without cancellation.
-struct GeluTanh {
-  static constexpr float kSlope = 1.5957691216F;  // 2 sqrt(2 / pi)
-  static constexpr float kCubic = 0.044715F;
-
-  TRIREME_INLINE static float value(float x) { return x / (1.0F + exp(-slope_of(x))); }
-  TRIREME_INLINE static float derivative(float x) {
-    const float u = slope_of(x);
-    const float e = exp(-u);
-    const float s = 1.0F / (1.0F + e);
-    // 1 - s without cancellation where s is near 1; e may be Inf where s is near 0.
-    const float rest = u > 0.0F ? e * s : 1.0F - s;
-    return s + x * s * rest * (kSlope * (1.0F + 3.0F * kCubic * x * x));
-  }
-
- private:
-  TRIREME_INLINE static float slope_of(float x) { return kSlope * (x + kCubic * x * x * x); }
-};
 
 // Where the activation of each block of the product goes, as soon as the block is complete.
 struct Activated {
@@ -102,22 +83,16 @@ void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI
   const Activated to{y_NO.data<float>(), y_NO.stride(0), preactivation_NO.data<float>(),
                      preactivation_NO.stride(0)};
   GemmEpilogue epilogue{nullptr, &to};
-  switch (activation) {
-    case Activation::kGeluTanh:
-      epilogue.function = activate_block<GeluTanh>;
-      break;
-  }
+  with_function(activation, [&](auto function) { epilogue.function = activate_block<decltype(function)>; });
   gemm(preactivation_NO, x_NI, w_OI, {.transpose_b = true}, bias_O ? bias_O.data<float>() : nullptr,
        epilogue);
 }
 
 void linear_activation_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
                                 Tensor w_OI, Tensor preactivation_NO, Activation activation, Stream) {
-  switch (activation) {
-    case Activation::kGeluTanh:
-      differentiate_and_sum<GeluTanh>(dy_NO, preactivation_NO, dbias_O);
-      break;
-  }
+  with_function(activation, [&](auto function) {
+    differentiate_and_sum<decltype(function)>(dy_NO, preactivation_NO, dbias_O);
+  });
   backward_products(dx_NI, dw_OI, dy_NO, x_NI, w_OI);
 }
 

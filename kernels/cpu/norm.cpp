@@ -1,26 +1,13 @@
 #include "kernels/norm.h"
 
 #include "kernels/cpu/column_sums.h"
-#include "kernels/cpu/dropout_mask.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/residual.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd.h"
 
 TRIREME_BEGIN_ISA
-
-// sum = residual + dropout(branch), one row; `factors` is room for a row.
-inline void add_branch(float* sum, const float* residual, const float* branch, float* factors,
-                       const DropoutMask* mask, std::int64_t row, std::int64_t width) {
-  if (mask == nullptr) {
-#pragma omp simd
-    for (std::int64_t c = 0; c < width; ++c) sum[c] = residual[c] + branch[c];
-    return;
-  }
-  mask->draw(factors, row * width, width);
-#pragma omp simd
-  for (std::int64_t c = 0; c < width; ++c) sum[c] = residual[c] + branch[c] * factors[c];
-}
 
 struct Moments {
   float mean, variance;
@@ -126,15 +113,7 @@ void residual_layer_norm_backward(Tensor dsum_NC, Tensor dbranch_NC, Tensor dwei
       float* const row = dsum + n * width;
       norm_row_backward(row, sums, sums + width, dy + n * width, sum + n * width, mean[n], rstd[n], weight,
                         width);
-      if (dbranch == nullptr) continue;
-      float* const out = dbranch + n * width;
-      if (mask_if_any == nullptr) {
-        std::memcpy(out, row, static_cast<std::size_t>(width) * sizeof(float));
-      } else {
-        mask_if_any->draw(factors, n * width, width);
-#pragma omp simd
-        for (std::int64_t c = 0; c < width; ++c) out[c] = row[c] * factors[c];
-      }
+      if (dbranch != nullptr) drop_row(dbranch + n * width, row, factors, mask_if_any, n, width);
     }
   });
   add_partial_column_sums(dweight_C.data<float>(), partial, num_ranges, 2 * width, width);

@@ -34,6 +34,9 @@ TRIREME_INLINE Vec max(Vec a, Vec b) {
   return a > b ? a : b;
 }
 
+inline constexpr float kLog2E = 1.44269504F;
+inline constexpr float kLn2 = 0.693147181F;
+
 // e^x to 1.5 units in the last place; 0 and Inf beyond the range of floats, NaN for NaN.
 TRIREME_INLINE float exp(float x) {
   constexpr float kRoundToInteger = 12582912.0F;  // 1.5 * 2^23: the sum's last bits are the integer

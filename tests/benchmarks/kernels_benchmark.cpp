@@ -160,6 +160,53 @@ void attention_shapes(benchmark::internal::Benchmark* b) {
 BENCHMARK_CAPTURE(attention, forward, false)->Apply(attention_shapes);
 BENCHMARK_CAPTURE(attention, backward, true)->Apply(attention_shapes);
 
+// Causal, each query with `window` keys: cost grows with T window.
+void windowed_attention(benchmark::State& state, bool backward) {
+  const std::int64_t t = state.range(0), window = state.range(1), h = 12, d = 64;
+  Tensors make;
+  const Tensor q = make({1, t, h, d}), k = make({1, t, h, d}), v = make({1, t, h, d});
+  const Tensor out = make({1, t, h, d}), lse = make({1, h, t});
+  const Tensor dq = make({1, t, h, d}), dk = make({1, t, h, d}), dv = make({1, t, h, d});
+  const AttentionOptions options{.scale = 0.125F, .causal = true, .window = window};
+  attention_forward(out, lse, q, k, v, options, {});
+  for (auto _ : state) {
+    if (backward) {
+      attention_backward(dq, dk, dv, out, out, lse, q, k, v, options, {});
+    } else {
+      attention_forward(out, lse, q, k, v, options, {});
+    }
+  }
+  const double visible = static_cast<double>(t * window - window * (window - 1) / 2);
+  report_flops(state, (backward ? 10.0 : 4.0) * static_cast<double>(h * d) * visible);
+}
+void window_shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"T", "window"})->UseRealTime()->Unit(benchmark::kMillisecond);
+  b->Args({1024, 256})->Args({4096, 256})->Args({16384, 256})->Args({4096, 4096});
+}
+BENCHMARK_CAPTURE(windowed_attention, forward, false)->Apply(window_shapes);
+BENCHMARK_CAPTURE(windowed_attention, backward, true)->Apply(window_shapes);
+
+// A step of generation: T queries at the end of a cache of 1024 keys.  Bound by reading the cache, once for
+// all query heads that share it.
+void attention_with_cache(benchmark::State& state) {
+  const std::int64_t t = state.range(0), kv_heads = state.range(1), s = 1024, h = 12, d = 64;
+  Tensors make;
+  const Tensor q = make({1, t, h, d}), out = make({1, t, h, d});
+  const Tensor k = make({1, s, kv_heads, d}), v = make({1, s, kv_heads, d});
+  const AttentionOptions options{.scale = 0.125F, .causal = true};
+  for (auto _ : state) attention_forward(out, {}, q, k, v, options, {});
+  report_bytes(state, 2.0 * static_cast<double>(s * kv_heads * d));
+}
+BENCHMARK(attention_with_cache)
+    ->ArgNames({"T", "K"})
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond)
+    ->Args({1, 12})
+    ->Args({1, 3})
+    ->Args({2, 12})
+    ->Args({4, 12})
+    ->Args({8, 12});
+
 void residual_layer_norm(benchmark::State& state, bool backward) {
   Tensors make;
   const Shape rows = {kRows, kWidth};
@@ -210,9 +257,9 @@ void embedding(benchmark::State& state, bool backward) {
   const Tensor tokens(ids.data(), DType::kInt32, {4, kRows / 4});
   for (auto _ : state) {
     if (backward) {
-      embedding_backward(tokens_table, positions, x, tokens, {}, {});
+      embedding_backward(tokens_table, positions, x, tokens, 1.0F, {}, {});
     } else {
-      embedding_forward(x, tokens, tokens_table, positions, 0, {}, {});
+      embedding_forward(x, tokens, tokens_table, positions, 0, 1.0F, {}, {});
     }
   }
   report_bytes(state, (backward ? 5.0 : 3.0) * static_cast<double>(kRows * kWidth));

@@ -2,9 +2,9 @@
 //
 //     build/benchmarks/step_benchmark --benchmark_repetitions=5
 
-#include <benchmark/benchmark.h>
-
 #include <vector>
+
+#include <benchmark/benchmark.h>
 
 #include "kernels/elementwise.h"
 #include "kernels/speed_of_light.h"
@@ -20,8 +20,15 @@ namespace {
 void BM_Gpt2Step(benchmark::State& state) {
   const std::int64_t batch = state.range(0);
   const std::int64_t sequence = state.range(1);
-  Transformer model({.layers = 12, .width = 768, .heads = 12, .feed_forward = 3072, .context = 1024,
-                     .vocabulary = 50257, .init_stddev = 0.02F});
+  Transformer model({.layers = 12,
+                     .width = 768,
+                     .heads = 12,
+                     .kv_heads = 12,
+                     .head_width = 64,
+                     .feed_forward = 3072,
+                     .context = 1024,
+                     .vocabulary = 50257,
+                     .init_stddev = 0.02F});
   model.parameters().initialize(1);
   model.allocate({.batch = batch, .sequence = sequence, .training = true});
   AdamW optimizer(model.parameters(), OptimConfig{});
@@ -53,7 +60,12 @@ void BM_Gpt2Step(benchmark::State& state) {
       benchmark::Counter(tokens_done * model.flops_per_token(sequence) / peak_flops({}, DType::kFloat32),
                          benchmark::Counter::kIsRate);
 }
-BENCHMARK(BM_Gpt2Step)->Args({4, 64})->Args({4, 256})->Args({1, 1024})->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(BM_Gpt2Step)
+    ->Args({4, 64})
+    ->Args({4, 256})
+    ->Args({1, 1024})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace trireme

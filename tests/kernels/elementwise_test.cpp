@@ -22,6 +22,18 @@ TEST(Fill, WritesAllAndNoMore) {
   }
 }
 
+TEST(Accumulate, Adds) {
+  for (const std::int64_t n : {1, 31, 150001}) {
+    const Operand x = Operand::random({n}, 1);
+    const Operand y = Operand::random({n}, 2);
+    const reference::Array xs = x.doubles();
+    reference::Array expected = y.doubles();
+    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += xs[i];
+    accumulate(y, x, {});
+    y.expect_near(expected, 1e-7, "y");
+  }
+}
+
 TEST(Copy, RowsMayLieApart) {
   for (const Shape& shape : {Shape{7}, Shape{1, 1}, Shape{5, 3}, Shape{2, 3, 4, 5}, Shape{300, 1, 700}}) {
     Shape padded = shape;

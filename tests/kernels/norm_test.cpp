@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/rms_norm.h"
 #include "tests/kernels/operand.h"
 #include "tests/reference/norm.h"
 
@@ -55,6 +56,43 @@ TEST(ResidualLayerNorm, Forward) {
                                 make_dropout(c), test_stream());
     residual.expect_near(expected.sum, 1e-6, "sum in place");
     y.expect_near(expected.y, 1e-5, "y in place");
+  }
+}
+
+TEST(ResidualRmsNorm, ForwardAndBackward) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(testing::Message() << c.n << " x " << c.c << " branch " << c.branch << " dropout "
+                                    << c.dropout);
+    const Operand residual = Operand::random({c.n, c.c}, 1, 3.0);
+    const Operand branch = Operand::random({c.n, c.c}, 2);
+    const Operand weight = Operand::random({c.c}, 3);
+    const Operand y = Operand::poisoned({c.n, c.c});
+    const Operand sum = Operand::poisoned({c.n, c.c});
+    const Operand rrms = Operand::poisoned({c.n});
+    const auto forward =
+        reference::residual_rms_norm(residual.doubles(), c.branch ? branch.doubles() : reference::Array(),
+                                     weight.doubles(), kEpsilon, make_dropout(c), c.n, c.c);
+    residual_rms_norm_forward(y, c.branch ? sum.tensor() : Tensor(), rrms, residual,
+                              c.branch ? branch.tensor() : Tensor(), weight, kEpsilon, make_dropout(c), {});
+    y.expect_near(forward.y, 1e-5, "y");
+    if (c.branch) sum.expect_near(forward.sum, 1e-6, "sum");
+    rrms.expect_near(forward.rrms, 2e-6, "rrms");
+
+    const Operand x = Operand::random({c.n, c.c}, 8, 2.0);
+    const auto of_x = reference::residual_rms_norm(x.doubles(), {}, weight.doubles(), kEpsilon, {}, c.n, c.c);
+    const Operand rrms_of_x = Operand::of({of_x.rrms.begin(), of_x.rrms.end()});
+    const Operand dy = Operand::random({c.n, c.c}, 4);
+    const Operand dsum = Operand::random({c.n, c.c}, 5);
+    const Operand dbranch = Operand::poisoned({c.n, c.c});
+    const Operand dweight = Operand::random({c.c}, 6);
+    auto expected = reference::residual_rms_norm_backward(
+        dsum.doubles(), dy.doubles(), x.doubles(), of_x.rrms, weight.doubles(), make_dropout(c), c.n, c.c);
+    for (std::size_t i = 0; i < expected.dweight.size(); ++i) expected.dweight[i] += dweight.doubles()[i];
+    residual_rms_norm_backward(dsum, c.branch ? dbranch.tensor() : Tensor(), dweight, dy, x, rrms_of_x,
+                               weight, make_dropout(c), {});
+    dsum.expect_near(expected.dsum, 2e-5, "dsum");
+    if (c.branch) dbranch.expect_near(expected.dbranch, 2e-5, "dbranch");
+    dweight.expect_near(expected.dweight, 2e-5, "dweight");
   }
 }
 

@@ -93,8 +93,11 @@ TEST(Reference, ResidualLayerNorm) {
 TEST(Reference, Attention) {
   const reference::AttentionSizes sizes{.b = 2, .t = 3, .s = 5, .h = 4, .k = 2, .d = 3};
   for (const bool causal : {false, true}) {
-    const AttentionOptions options{
-        .scale = 0.7F, .causal = causal, .dropout = {.probability = 0.3F, .key = 1}};
+    reference::AttentionMasks options(
+        {.scale = 0.7F, .causal = causal, .window = 3, .dropout = {.probability = 0.3F, .key = 1}});
+    options.alibi_slopes = {0.5, 0.0, -0.3, 1.0};
+    options.query_documents = {0, 1, 1, 2, 2, 4};
+    options.key_documents = {0, 0, 1, 1, 1, 1, 2, 2, 3, 3};
     Array q = draw(sizes.b * sizes.t * sizes.h * sizes.d, 1);
     Array k = draw(sizes.b * sizes.s * sizes.k * sizes.d, 2);
     Array v = draw(sizes.b * sizes.s * sizes.k * sizes.d, 3);
@@ -115,9 +118,9 @@ TEST(Reference, Embedding) {
   const Array dx = draw(6 * 4, 3);
   Array dtokens = reference::zeros(3 * 4);
   Array dpositions = reference::zeros(3 * 4);
-  reference::embedding_backward(dtokens, dpositions, dx, tokens, dropout, 3, 4);
+  reference::embedding_backward(dtokens, dpositions, dx, tokens, 2.0, dropout, 3, 4);
   const auto loss = [&] {
-    return dot(dx, reference::embedding(tokens, token_table, position_table, 0, dropout, 3, 4));
+    return dot(dx, reference::embedding(tokens, token_table, position_table, 0, 2.0, dropout, 3, 4));
   };
   expect_gradient(token_table, dtokens, loss, "dtoken_table");
   expect_gradient(position_table, dpositions, loss, "dposition_table");

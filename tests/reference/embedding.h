@@ -6,11 +6,13 @@
 
 namespace trireme::reference {
 
+// An empty position table is none.
 Array embedding(const Tokens& tokens, const Array& token_table, const Array& position_table,
-                std::int64_t first_position, const Dropout& dropout, std::int64_t t, std::int64_t c);
+                std::int64_t first_position, double scale, const Dropout& dropout, std::int64_t t,
+                std::int64_t c);
 
 // += to both tables' gradients.
 void embedding_backward(Array& dtoken_table, Array& dposition_table, const Array& dx, const Tokens& tokens,
-                        const Dropout& dropout, std::int64_t t, std::int64_t c);
+                        double scale, const Dropout& dropout, std::int64_t t, std::int64_t c);
 
 }  // namespace trireme::reference

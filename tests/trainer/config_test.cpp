@@ -178,6 +178,16 @@ TEST(Config, ImpossibleCombinationsAreRefused) {
   EXPECT_EQ(
       error_beside_least("model.width = 100"),
       "run.toml:4: model.width = 100 is not a multiple of model.heads = 12; for example model.heads = 10");
+  EXPECT_EQ(
+      error_beside_least("model.kv_heads = 5"),
+      "run.toml:4: model.heads = 12 is not a multiple of model.kv_heads = 5; for example model.kv_heads = 4");
+  EXPECT_EQ(error_beside_least("model.kv_heads = 24"),
+            "run.toml:4: model.heads = 12 is not a multiple of model.kv_heads = 24; for example "
+            "model.kv_heads = 12");
+  EXPECT_EQ(
+      error_beside_least("model.head_width = 33\nmodel.positions = 'rope'"),
+      "run.toml:5: positions rope turns pairs of numbers, and a head has 33; set model.head_width to an even "
+      "number");
   EXPECT_EQ(error_beside_least("train.steps = 10\noptim.warmup_steps = 11"),
             "run.toml:5: optim.warmup_steps = 11 is more than train.steps = 10; warm up for fewer steps, or "
             "train for "

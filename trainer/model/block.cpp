@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/elementwise.h"
+
 namespace trireme {
 namespace {
 
@@ -11,15 +13,16 @@ std::string block_name(std::int64_t layer, const char* part) {
 
 }  // namespace
 
-TransformerBlock::TransformerBlock(ParameterBuffer& parameters, std::int64_t layer, std::int64_t width,
-                                   std::int64_t heads, std::int64_t feed_forward, float init_stddev,
+TransformerBlock::TransformerBlock(ParameterBuffer& parameters, std::int64_t layer,
+                                   const TransformerOptions& options, const PositionTables& positions,
                                    float out_stddev)
     : layer_(layer),
-      width_(width),
-      attention_norm_(parameters, block_name(layer, "attention_norm"), width),
-      attention_(parameters, block_name(layer, "attention"), layer, width, heads, init_stddev, out_stddev),
-      mlp_norm_(parameters, block_name(layer, "mlp_norm"), width),
-      mlp_(parameters, block_name(layer, "mlp"), width, feed_forward, init_stddev, out_stddev) {}
+      width_(options.width),
+      placement_(options.norm_placement),
+      attention_norm_(parameters, block_name(layer, "attention_norm"), options),
+      attention_(parameters, block_name(layer, "attention"), layer, options, positions, out_stddev),
+      mlp_norm_(parameters, block_name(layer, "mlp_norm"), options),
+      mlp_(parameters, block_name(layer, "mlp"), options, out_stddev) {}
 
 TransformerBlock::Activations TransformerBlock::allocate(Arena& arena, const PassLimits& limits) const {
   return {.attention_norm = attention_norm_.allocate(arena, limits),
@@ -56,21 +59,36 @@ Dropout TransformerBlock::mlp_dropout(const Pass& pass) const {
 void TransformerBlock::forward(ResidualStream& stream, const Activations& activations, const Scratch& scratch,
                                const Pass& pass) const {
   const Tensor branch = pass.rows_of(scratch.branch_NC);
+  const bool pre = placement_ == NormPlacement::kPre;
 
-  const Tensor attention_in = attention_norm_.forward(stream, activations.attention_norm, pass);
+  const Tensor attention_in =
+      pre ? attention_norm_.forward(stream, activations.attention_norm, pass) : stream.residual_NC;
   attention_.forward(branch, attention_in, activations.attention, pass);
   stream.branch_NC = branch;
   stream.dropout = attention_dropout(pass);
 
-  const Tensor mlp_in = mlp_norm_.forward(stream, activations.mlp_norm, pass);
+  const ResidualNorm& middle = pre ? mlp_norm_ : attention_norm_;
+  const Tensor mlp_in = middle.forward(stream, pre ? activations.mlp_norm : activations.attention_norm, pass);
   mlp_.forward(branch, mlp_in, activations.mlp, pass);
   stream.branch_NC = branch;
   stream.dropout = mlp_dropout(pass);
+
+  if (!pre) mlp_norm_.forward(stream, activations.mlp_norm, pass);
 }
 
-void TransformerBlock::backward(ResidualGradient& gradient, Dropout branch_dropout,
+void TransformerBlock::backward(ResidualGradient& gradient, Tensor x_NC, Dropout branch_dropout,
                                 const Activations& activations, const Scratch& scratch,
                                 GradientReducer& reducer, const Pass& pass) const {
+  if (placement_ == NormPlacement::kPre) {
+    backward_pre_norm(gradient, branch_dropout, activations, scratch, reducer, pass);
+  } else {
+    backward_post_norm(gradient, x_NC, activations, scratch, reducer, pass);
+  }
+}
+
+void TransformerBlock::backward_pre_norm(ResidualGradient& gradient, Dropout branch_dropout,
+                                         const Activations& activations, const Scratch& scratch,
+                                         GradientReducer& reducer, const Pass& pass) const {
   const Tensor dy = pass.rows_of(scratch.dy_NC);
 
   mlp_.backward(dy, gradient.dbranch_NC, pass.rows_of(activations.mlp_norm.y_NC), activations.mlp,
@@ -82,6 +100,29 @@ void TransformerBlock::backward(ResidualGradient& gradient, Dropout branch_dropo
                       activations.attention, scratch.attention, reducer, pass);
   attention_norm_.backward(gradient, scratch.dbranch_NC, dy, activations.attention_norm, branch_dropout,
                            reducer, pass);
+}
+
+void TransformerBlock::backward_post_norm(ResidualGradient& gradient, Tensor x_NC,
+                                          const Activations& activations, const Scratch& scratch,
+                                          GradientReducer& reducer, const Pass& pass) const {
+  // From the gradient of a norm's output to that of its residual, and beside it the branch's.
+  const Tensor dr = gradient.dresidual_NC;
+  const auto through_norm = [&](const ResidualNorm& norm, const ResidualNorm::Activations& of_norm,
+                                Dropout dropout) {
+    ResidualGradient sum{.dresidual_NC = pass.rows_of(scratch.dy_NC), .dbranch_NC = {}};
+    fill(sum.dresidual_NC, 0.0F, pass.stream);
+    norm.backward(sum, scratch.dbranch_NC, dr, of_norm, dropout, reducer, pass);
+    return sum;
+  };
+
+  ResidualGradient sum = through_norm(mlp_norm_, activations.mlp_norm, mlp_dropout(pass));
+  mlp_.backward(dr, sum.dbranch_NC, pass.rows_of(activations.attention_norm.y_NC), activations.mlp,
+                scratch.mlp, reducer, pass);
+  accumulate(dr, sum.dresidual_NC, pass.stream);
+
+  sum = through_norm(attention_norm_, activations.attention_norm, attention_dropout(pass));
+  attention_.backward(dr, sum.dbranch_NC, x_NC, activations.attention, scratch.attention, reducer, pass);
+  accumulate(dr, sum.dresidual_NC, pass.stream);
 }
 
 }  // namespace trireme

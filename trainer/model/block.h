@@ -1,4 +1,4 @@
-// One pre-norm Transformer block.
+// One Transformer block.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,8 @@
 
 namespace trireme {
 
-//     r += attention(norm(r));  r += mlp(norm(r))
-//
-// Each addition is left as the stream's branch to the norm that follows.
+// Pre-norm:  r += attention(norm(r));  r += mlp(norm(r)).  Each addition is left as the stream's branch to
+// the norm that follows. Post-norm: r = norm(r + attention(r));  r = norm(r + mlp(r)).
 class TransformerBlock {
  public:
   struct Activations {
@@ -26,31 +25,37 @@ class TransformerBlock {
     Tensor branch_NC;  // also read by the norm of the next block
     // Only when training:
     Tensor dbranch_NC;
-    Tensor dy_NC;
+    Tensor dy_NC;  // of a norm's output (pre-norm), or of the sum that enters it (post-norm)
     SelfAttention::Scratch attention;
     Mlp::Scratch mlp;
   };
 
-  TransformerBlock(ParameterBuffer& parameters, std::int64_t layer, std::int64_t width, std::int64_t heads,
-                   std::int64_t feed_forward, float init_stddev, float out_stddev);
+  TransformerBlock(ParameterBuffer& parameters, std::int64_t layer, const TransformerOptions& options,
+                   const PositionTables& positions, float out_stddev);
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
 
   void forward(ResidualStream& stream, const Activations& activations, const Scratch& scratch,
                const Pass& pass) const;
-  // `branch_dropout` is that of the branch which entered with the stream.
-  void backward(ResidualGradient& gradient, Dropout branch_dropout, const Activations& activations,
-                const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const;
+  // `x` is the residual that entered post-norm, `branch_dropout` that of the branch which entered pre-norm.
+  void backward(ResidualGradient& gradient, Tensor x_NC, Dropout branch_dropout,
+                const Activations& activations, const Scratch& scratch, GradientReducer& reducer,
+                const Pass& pass) const;
 
   // The mask on the branch that this block leaves.
   Dropout mlp_dropout(const Pass& pass) const;
 
  private:
   Dropout attention_dropout(const Pass& pass) const;
+  void backward_pre_norm(ResidualGradient& gradient, Dropout branch_dropout, const Activations& activations,
+                         const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const;
+  void backward_post_norm(ResidualGradient& gradient, Tensor x_NC, const Activations& activations,
+                          const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const;
 
   std::int64_t layer_;
   std::int64_t width_;
+  NormPlacement placement_;
   ResidualNorm attention_norm_;
   SelfAttention attention_;
   ResidualNorm mlp_norm_;

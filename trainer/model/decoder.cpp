@@ -8,19 +8,20 @@ namespace trireme {
 
 Decoder::Decoder(ParameterBuffer& parameters, const TransformerOptions& options)
     : width_(options.width),
-      embedding_(parameters, options.vocabulary, options.context, options.width, options.init_stddev),
+      positions_(options),
+      embedding_(parameters, options, positions_),
       // Two branches a block feed the residual stream: scaled so that its variance doesn't grow with depth
       // (GPT-2).
       blocks_([&] {
         const float out_stddev = options.init_stddev / std::sqrt(2.0F * static_cast<float>(options.layers));
         std::deque<TransformerBlock> blocks;
         for (std::int64_t layer = 0; layer < options.layers; ++layer) {
-          blocks.emplace_back(parameters, layer, options.width, options.heads, options.feed_forward,
-                              options.init_stddev, out_stddev);
+          blocks.emplace_back(parameters, layer, options, positions_, out_stddev);
         }
         return blocks;
-      }()),
-      final_norm_(parameters, "final_norm", options.width) {}
+      }()) {
+  if (options.norm_placement == NormPlacement::kPre) final_norm_.emplace(parameters, "final_norm", options);
+}
 
 void Decoder::allocate(Arena& arena, const PassLimits& limits) {
   activations_.clear();
@@ -28,29 +29,41 @@ void Decoder::allocate(Arena& arena, const PassLimits& limits) {
     const bool own = limits.training || activations_.empty();
     activations_.push_back(own ? block.allocate(arena, limits) : activations_.front());
   }
-  final_activations_ = final_norm_.allocate(arena, limits);
+  if (final_norm_) {
+    final_activations_ = final_norm_->allocate(arena, limits);
+    // The first norm keeps the sum that it is given, and nothing is added to this one.
+    embedded_NC_ = activations_.front().attention_norm.sum_NC;
+    if (limits.training) dresidual_NC_ = arena.allocate(DType::kFloat32, {limits.rows(), width_});
+  } else {
+    embedded_NC_ = arena.allocate(DType::kFloat32, {limits.rows(), width_});
+  }
   scratch_ = blocks_.front().allocate_scratch(arena, limits);
-  if (limits.training) dresidual_NC_ = arena.allocate(DType::kFloat32, {limits.rows(), width_});
+}
+
+Tensor Decoder::input_of_block(std::size_t i, const Pass& pass) const {
+  return pass.rows_of(i > 0 ? activations_[i - 1].mlp_norm.y_NC : embedded_NC_);
 }
 
 Tensor Decoder::forward(Tensor tokens_BT, const Pass& pass) {
-  ResidualStream stream;
-  stream.residual_NC = pass.rows_of(activations_.front().attention_norm.sum_NC);
+  ResidualStream stream{.residual_NC = pass.rows_of(embedded_NC_), .branch_NC = {}, .dropout = {}};
   embedding_.forward(stream.residual_NC, tokens_BT, pass);
   for (std::size_t i = 0; i < blocks_.size(); ++i)
     blocks_[i].forward(stream, activations_[i], scratch_, pass);
-  return final_norm_.forward(stream, final_activations_, pass);
+  return final_norm_ ? final_norm_->forward(stream, final_activations_, pass) : stream.residual_NC;
 }
 
 void Decoder::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass) {
-  ResidualGradient gradient;
-  gradient.dresidual_NC = pass.rows_of(dresidual_NC_);
-  fill(gradient.dresidual_NC, 0.0F, pass.stream);
-  final_norm_.backward(gradient, scratch_.dbranch_NC, dhidden_NC, final_activations_,
-                       blocks_.back().mlp_dropout(pass), reducer, pass);
+  ResidualGradient gradient{.dresidual_NC = dhidden_NC, .dbranch_NC = {}};
+  if (final_norm_) {
+    gradient.dresidual_NC = pass.rows_of(dresidual_NC_);
+    fill(gradient.dresidual_NC, 0.0F, pass.stream);
+    final_norm_->backward(gradient, scratch_.dbranch_NC, dhidden_NC, final_activations_,
+                          blocks_.back().mlp_dropout(pass), reducer, pass);
+  }
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     const Dropout entering = i > 0 ? blocks_[i - 1].mlp_dropout(pass) : Dropout();
-    blocks_[i].backward(gradient, entering, activations_[i], scratch_, reducer, pass);
+    blocks_[i].backward(gradient, input_of_block(i, pass), entering, activations_[i], scratch_, reducer,
+                        pass);
   }
   embedding_.backward(gradient.dresidual_NC, tokens_BT, reducer, pass);
 }

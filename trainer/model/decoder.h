@@ -1,8 +1,9 @@
-// The decoder stack: embeddings, blocks, final norm.
+// The decoder stack: embeddings, blocks, and under pre-norm a final norm.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "trainer/model/block.h"
@@ -21,17 +22,22 @@ class Decoder {
 
   // Returns the normalised output [N, C] of the last block, N = B T.
   Tensor forward(Tensor tokens_BT, const Pass& pass);
-  // From the gradient of that output; all parameters' gradients +=.
+  // From the gradient of that output, which is overwritten; all parameters' gradients +=.
   void backward(Tensor dhidden_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass);
 
   const Parameter& token_table() const { return embedding_.token_table(); }
 
  private:
+  // The residual that entered a block.
+  Tensor input_of_block(std::size_t i, const Pass& pass) const;
+
   std::int64_t width_;
+  PositionTables positions_;
   Embedding embedding_;
   std::deque<TransformerBlock> blocks_;
-  ResidualNorm final_norm_;
+  std::optional<ResidualNorm> final_norm_;  // of pre-norm
 
+  Tensor embedded_NC_;
   std::vector<TransformerBlock::Activations> activations_;  // by block
   ResidualNorm::Activations final_activations_;
   TransformerBlock::Scratch scratch_;

@@ -1,13 +1,21 @@
 #include "trainer/model/embedding.h"
 
+#include <cmath>
+
 namespace trireme {
 
-Embedding::Embedding(ParameterBuffer& parameters, std::int64_t vocabulary, std::int64_t context,
-                     std::int64_t width, float init_stddev)
-    : token_table_(parameters.add("embedding.token", {vocabulary, width}, Initializer::normal(init_stddev),
-                                  /*weight_decay=*/true)),
-      position_table_(parameters.add("embedding.position", {context, width}, Initializer::normal(init_stddev),
-                                     /*weight_decay=*/true)) {}
+Embedding::Embedding(ParameterBuffer& parameters, const TransformerOptions& options,
+                     const PositionTables& positions)
+    : positions_(positions),
+      token_scale_(options.positions == Positions::kSinusoidal ? std::sqrt(static_cast<float>(options.width))
+                                                               : 1.0F),
+      token_table_(parameters.add("embedding.token", {options.vocabulary, options.width},
+                                  Initializer::normal(options.init_stddev), /*weight_decay=*/true)) {
+  if (options.positions == Positions::kLearned) {
+    position_table_ = &parameters.add("embedding.position", {options.context, options.width},
+                                      Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+  }
+}
 
 Dropout Embedding::dropout(const Pass& pass) const {
   return pass.dropout.at(-1, DropoutSite::kEmbedding, pass.sequence * token_table_.shape[1]);
@@ -16,14 +24,16 @@ Dropout Embedding::dropout(const Pass& pass) const {
 void Embedding::forward(Tensor x_NC, Tensor tokens_BT, const Pass& pass) const {
   const std::int64_t first_position = pass.cache != nullptr ? pass.cache->length : 0;
   embedding_forward(x_NC.view({pass.batch, pass.sequence, token_table_.shape[1]}), tokens_BT,
-                    token_table_.value, position_table_.value, first_position, dropout(pass), pass.stream);
+                    token_table_.value,
+                    position_table_ != nullptr ? position_table_->value : positions_.sinusoids_PC(),
+                    first_position, token_scale_, dropout(pass), pass.stream);
 }
 
 void Embedding::backward(Tensor dx_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass) const {
-  embedding_backward(token_table_.gradient, position_table_.gradient,
-                     dx_NC.view({pass.batch, pass.sequence, token_table_.shape[1]}), tokens_BT, dropout(pass),
-                     pass.stream);
-  reducer.mark_ready(position_table_, pass.stream);
+  embedding_backward(token_table_.gradient, position_table_ != nullptr ? position_table_->gradient : Tensor(),
+                     dx_NC.view({pass.batch, pass.sequence, token_table_.shape[1]}), tokens_BT, token_scale_,
+                     dropout(pass), pass.stream);
+  if (position_table_ != nullptr) reducer.mark_ready(*position_table_, pass.stream);
   reducer.mark_ready(token_table_, pass.stream);
 }
 

@@ -1,4 +1,4 @@
-// Token and learned position embeddings.
+// Token and position embeddings.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,16 @@
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/pass.h"
+#include "trainer/model/positions.h"
 
 namespace trireme {
 
-// x = dropout(token_table[token] + position_table[position]).
+// x = dropout(token_table[token] + position_table[position]); the positions are learned, or sinusoids, to
+// which tokens come times sqrt(C) ("Attention Is All You Need", section 3.4), or not known here.
 class Embedding {
  public:
-  Embedding(ParameterBuffer& parameters, std::int64_t vocabulary, std::int64_t context, std::int64_t width,
-            float init_stddev);
+  // `positions` must outlive the layer.
+  Embedding(ParameterBuffer& parameters, const TransformerOptions& options, const PositionTables& positions);
 
   void forward(Tensor x_NC, Tensor tokens_BT, const Pass& pass) const;
   // The last to touch the token table, which the output layer shares.
@@ -25,8 +27,10 @@ class Embedding {
  private:
   Dropout dropout(const Pass& pass) const;
 
-  const Parameter& token_table_;     // [V, C]
-  const Parameter& position_table_;  // [context, C]
+  const PositionTables& positions_;
+  float token_scale_;
+  const Parameter& token_table_;               // [V, C]
+  const Parameter* position_table_ = nullptr;  // [context, C], if learned
 };
 
 }  // namespace trireme

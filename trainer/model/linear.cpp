@@ -3,33 +3,39 @@
 namespace trireme {
 
 Linear::Linear(ParameterBuffer& parameters, const std::string& name, std::int64_t inputs,
-               std::int64_t outputs, float init_stddev)
+               std::int64_t outputs, bool has_bias, float init_stddev)
     : weight_(parameters.add(name + ".weight", {outputs, inputs}, Initializer::normal(init_stddev),
-                             /*weight_decay=*/true)),
-      bias_(parameters.add(name + ".bias", {outputs}, Initializer::constant(0.0F), /*weight_decay=*/false)) {}
+                             /*weight_decay=*/true)) {
+  if (has_bias) {
+    bias_ = &parameters.add(name + ".bias", {outputs}, Initializer::constant(0.0F), /*weight_decay=*/false);
+  }
+}
+
+void Linear::mark_ready(GradientReducer& reducer, Stream stream) const {
+  if (bias_ != nullptr) reducer.mark_ready(*bias_, stream);
+  reducer.mark_ready(weight_, stream);
+}
 
 void Linear::forward(Tensor y_NO, Tensor x_NI, Stream stream) const {
-  linear_forward(y_NO, x_NI, weight_.value, bias_.value, stream);
+  linear_forward(y_NO, x_NI, weight_.value, bias(), stream);
 }
 
 void Linear::forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Activation activation,
                      Stream stream) const {
-  linear_activation_forward(y_NO, preactivation_NO, x_NI, weight_.value, bias_.value, activation, stream);
+  linear_activation_forward(y_NO, preactivation_NO, x_NI, weight_.value, bias(), activation, stream);
 }
 
 void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& reducer,
                       Stream stream) const {
-  linear_backward(dx_NI, weight_.gradient, bias_.gradient, dy_NO, x_NI, weight_.value, stream);
-  reducer.mark_ready(bias_, stream);
-  reducer.mark_ready(weight_, stream);
+  linear_backward(dx_NI, weight_.gradient, dbias(), dy_NO, x_NI, weight_.value, stream);
+  mark_ready(reducer, stream);
 }
 
 void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivation_NO, Activation activation,
                       GradientReducer& reducer, Stream stream) const {
-  linear_activation_backward(dx_NI, weight_.gradient, bias_.gradient, dy_NO, x_NI, weight_.value,
-                             preactivation_NO, activation, stream);
-  reducer.mark_ready(bias_, stream);
-  reducer.mark_ready(weight_, stream);
+  linear_activation_backward(dx_NI, weight_.gradient, dbias(), dy_NO, x_NI, weight_.value, preactivation_NO,
+                             activation, stream);
+  mark_ready(reducer, stream);
 }
 
 }  // namespace trireme

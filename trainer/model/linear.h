@@ -10,11 +10,11 @@
 
 namespace trireme {
 
-// y = x W^T + b; weight [O, I], bias [O].
+// y = x W^T + b; weight [O, I], bias [O], which there may not be.
 class Linear {
  public:
   Linear(ParameterBuffer& parameters, const std::string& name, std::int64_t inputs, std::int64_t outputs,
-         float init_stddev);
+         bool has_bias, float init_stddev);
 
   void forward(Tensor y_NO, Tensor x_NI, Stream stream) const;
   // y = activation(preactivation).
@@ -26,8 +26,12 @@ class Linear {
                 GradientReducer& reducer, Stream stream) const;
 
  private:
+  Tensor bias() const { return bias_ != nullptr ? bias_->value : Tensor(); }
+  Tensor dbias() const { return bias_ != nullptr ? bias_->gradient : Tensor(); }
+  void mark_ready(GradientReducer& reducer, Stream stream) const;
+
   const Parameter& weight_;
-  const Parameter& bias_;
+  const Parameter* bias_ = nullptr;
 };
 
 }  // namespace trireme

@@ -19,7 +19,15 @@ constexpr std::int64_t round_up(std::int64_t x, std::int64_t multiple) {
 
 }  // namespace
 
-LanguageModelLoss::LanguageModelLoss(const Parameter& table) : table_(table), vocabulary_(table.shape[0]) {}
+LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, std::int64_t vocabulary, std::int64_t width,
+                                     float init_stddev)
+    : table_(parameters.add("output.weight", {vocabulary, width}, Initializer::normal(init_stddev),
+                            /*weight_decay=*/true)),
+      is_tied_(false),
+      vocabulary_(vocabulary) {}
+
+LanguageModelLoss::LanguageModelLoss(const Parameter& token_table)
+    : table_(token_table), is_tied_(true), vocabulary_(token_table.shape[0]) {}
 
 void LanguageModelLoss::allocate(Arena& arena, const PassLimits& limits) {
   const std::int64_t row_elements = round_up(vocabulary_, kCacheLineElements);
@@ -62,7 +70,7 @@ void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_
 }
 
 void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N,
-                                         float scale, Stream stream) const {
+                                         float scale, GradientReducer& reducer, Stream stream) const {
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
     const Tensor hidden = hidden_NC.slice(0, begin, end);
     const Tensor targets = targets_N.slice(0, begin, end);
@@ -72,6 +80,7 @@ void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tenso
     matmul(dhidden_NC.slice(0, begin, end), dlogits_NV, table_.value, {}, stream);
     matmul(table_.gradient, dlogits_NV, hidden, {.transpose_a = true, .accumulate = true}, stream);
   });
+  if (!is_tied_) reducer.mark_ready(table_, stream);
 }
 
 }  // namespace trireme

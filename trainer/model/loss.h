@@ -4,17 +4,22 @@
 #include <cstdint>
 
 #include "kernels/arena.h"
+#include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/pass.h"
 
 namespace trireme {
 
-// Cross-entropy of softmax(hidden table^T), where `table` [V, C] is the token embedding (Press & Wolf 2017).
-// Rows are worked through in chunks: a chunk's logits become their own gradient and are used up before the
-// next chunk.
+// Cross-entropy of softmax(hidden table^T), where `table` [V, C] is the token embedding (Press & Wolf 2017)
+// or one of its own. Rows are worked through in chunks: a chunk's logits become their own gradient and are
+// used up before the next chunk.
 class LanguageModelLoss {
  public:
-  explicit LanguageModelLoss(const Parameter& table);
+  // A table of its own.
+  LanguageModelLoss(ParameterBuffer& parameters, std::int64_t vocabulary, std::int64_t width,
+                    float init_stddev);
+  // The embedding's table, which the embedding's backward completes.
+  explicit LanguageModelLoss(const Parameter& token_table);
 
   void allocate(Arena& arena, const PassLimits& limits);
 
@@ -22,7 +27,7 @@ class LanguageModelLoss {
   void forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, Stream stream) const;
   // Also dhidden = the gradient of scale * (that sum), and the table's gradient +=.
   void forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N, float scale,
-                        Stream stream) const;
+                        GradientReducer& reducer, Stream stream) const;
   // The logits [N, V] of at most as many rows as a chunk holds.  Valid until the next call.
   Tensor logits(Tensor hidden_NC, Stream stream) const;
 
@@ -33,6 +38,7 @@ class LanguageModelLoss {
   Tensor forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, Stream stream) const;
 
   const Parameter& table_;
+  bool is_tied_;
   std::int64_t vocabulary_;
   std::int64_t chunk_rows_ = 0;
   Tensor logits_NV_;  // rows padded to whole cache lines

@@ -1,15 +1,41 @@
 #include "trainer/model/mlp.h"
 
-namespace trireme {
+#include "kernels/gated_activation.h"
 
-Mlp::Mlp(ParameterBuffer& parameters, const std::string& name, std::int64_t width, std::int64_t feed_forward,
-         float init_stddev, float out_stddev)
-    : feed_forward_(feed_forward),
-      in_(parameters, name + ".in", width, feed_forward, init_stddev),
-      out_(parameters, name + ".out", feed_forward, width, out_stddev) {}
+namespace trireme {
+namespace {
+
+// Of all hidden units, or of those that gate the others.
+Activation activation_of(FeedForward kind) {
+  switch (kind) {
+    case FeedForward::kGeluTanh:
+      return Activation::kGeluTanh;
+    case FeedForward::kGelu:
+    case FeedForward::kGeglu:
+      return Activation::kGelu;
+    case FeedForward::kRelu:
+      return Activation::kRelu;
+    case FeedForward::kSilu:
+    case FeedForward::kSwiglu:
+      return Activation::kSilu;
+  }
+  return {};
+}
+
+}  // namespace
+
+Mlp::Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
+         float out_stddev)
+    : feed_forward_(options.feed_forward),
+      is_gated_(is_gated(options.activation)),
+      activation_(activation_of(options.activation)),
+      in_(parameters, name + ".in", options.width, preactivation_width(), options.biases == Biases::kAll,
+          options.init_stddev),
+      out_(parameters, name + ".out", feed_forward_, options.width, options.biases == Biases::kAll,
+           out_stddev) {}
 
 Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits) const {
-  return {.preactivation_NF = arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_}),
+  return {.preactivation_NG = arena.allocate(DType::kFloat32, {limits.rows(), preactivation_width()}),
           .hidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_})};
 }
 
@@ -19,16 +45,28 @@ Mlp::Scratch Mlp::allocate_scratch(Arena& arena, const PassLimits& limits) const
 
 void Mlp::forward(Tensor y_NC, Tensor x_NC, const Activations& activations, const Pass& pass) const {
   const Tensor hidden = pass.rows_of(activations.hidden_NF);
-  in_.forward(hidden, pass.rows_of(activations.preactivation_NF), x_NC, Activation::kGeluTanh, pass.stream);
+  const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
+  if (is_gated_) {
+    in_.forward(preactivation, x_NC, pass.stream);
+    gated_activation_forward(hidden, preactivation, activation_, pass.stream);
+  } else {
+    in_.forward(hidden, preactivation, x_NC, activation_, pass.stream);
+  }
   out_.forward(y_NC, hidden, pass.stream);
 }
 
 void Mlp::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& activations,
                    const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const {
   const Tensor dhidden = pass.rows_of(scratch.dhidden_NF);
+  const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
   out_.backward(dhidden, dy_NC, pass.rows_of(activations.hidden_NF), reducer, pass.stream);
-  in_.backward(dx_NC, dhidden, x_NC, pass.rows_of(activations.preactivation_NF), Activation::kGeluTanh,
-               reducer, pass.stream);
+  if (is_gated_) {
+    const Tensor dpreactivation = preactivation;  // in place: nobody needs it after this
+    gated_activation_backward(dpreactivation, dhidden, preactivation, activation_, pass.stream);
+    in_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream);
+  } else {
+    in_.backward(dx_NC, dhidden, x_NC, preactivation, activation_, reducer, pass.stream);
+  }
 }
 
 }  // namespace trireme

@@ -7,14 +7,16 @@
 #include "kernels/arena.h"
 #include "trainer/model/linear.h"
 #include "trainer/model/pass.h"
+#include "trainer/model/transformer_options.h"
 
 namespace trireme {
 
-// y = W_2 gelu(W_1 x + b_1) + b_2, of inner width F.
+// y = W_2 a(W_1 x + b_1) + b_2, of inner width F.  Where the activation is gated (Shazeer 2020), W_1 x has 2
+// F columns, and a(u, v) is the activation of the first half times the second.
 class Mlp {
  public:
   struct Activations {
-    Tensor preactivation_NF;
+    Tensor preactivation_NG;  // G = F, or 2 F if gated; backward overwrites it then
     Tensor hidden_NF;
   };
   // Memory of the backward pass, free again after it; all layers share one.
@@ -23,8 +25,8 @@ class Mlp {
   };
 
   // `out_stddev` is the initial spread of W_2, which feeds the residual stream.
-  Mlp(ParameterBuffer& parameters, const std::string& name, std::int64_t width, std::int64_t feed_forward,
-      float init_stddev, float out_stddev);
+  Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
+      float out_stddev);
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
@@ -34,7 +36,11 @@ class Mlp {
                 const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const;
 
  private:
+  std::int64_t preactivation_width() const { return is_gated_ ? 2 * feed_forward_ : feed_forward_; }
+
   std::int64_t feed_forward_;
+  bool is_gated_;
+  Activation activation_;
   Linear in_;
   Linear out_;
 };

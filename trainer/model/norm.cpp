@@ -2,33 +2,46 @@
 
 #include <glog/logging.h>
 
+#include "kernels/norm.h"
+#include "kernels/rms_norm.h"
+
 namespace trireme {
-namespace {
 
-constexpr float kEpsilon = 1e-5F;
-
-}  // namespace
-
-ResidualNorm::ResidualNorm(ParameterBuffer& parameters, const std::string& name, std::int64_t width)
-    : width_(width),
-      weight_(parameters.add(name + ".weight", {width}, Initializer::constant(1.0F), /*weight_decay=*/false)),
-      bias_(parameters.add(name + ".bias", {width}, Initializer::constant(0.0F), /*weight_decay=*/false)) {}
+ResidualNorm::ResidualNorm(ParameterBuffer& parameters, const std::string& name,
+                           const TransformerOptions& options)
+    : placement_(options.norm_placement),
+      epsilon_(options.norm_epsilon),
+      weight_(parameters.add(name + ".weight", {options.width}, Initializer::constant(1.0F),
+                             /*weight_decay=*/false)) {
+  if (options.norm == NormKind::kLayer) {
+    bias_ =
+        &parameters.add(name + ".bias", {options.width}, Initializer::constant(0.0F), /*weight_decay=*/false);
+  }
+}
 
 ResidualNorm::Activations ResidualNorm::allocate(Arena& arena, const PassLimits& limits) const {
-  return {.sum_NC = arena.allocate(DType::kFloat32, {limits.rows(), width_}),
-          .y_NC = arena.allocate(DType::kFloat32, {limits.rows(), width_}),
-          .mean_N = arena.allocate(DType::kFloat32, {limits.rows()}),
+  const Shape rows = {limits.rows(), weight_.shape[0]};
+  return {.sum_NC = arena.allocate(DType::kFloat32, rows),
+          .y_NC = arena.allocate(DType::kFloat32, rows),
+          .mean_N = is_layer_norm() ? arena.allocate(DType::kFloat32, {limits.rows()}) : Tensor(),
           .rstd_N = arena.allocate(DType::kFloat32, {limits.rows()})};
 }
 
 Tensor ResidualNorm::forward(ResidualStream& stream, const Activations& activations, const Pass& pass) const {
   const Tensor y = pass.rows_of(activations.y_NC);
   const Tensor sum = pass.rows_of(activations.sum_NC);
+  const Tensor rstd = pass.rows_of(activations.rstd_N);
   CHECK(stream.branch_NC || stream.residual_NC.raw_data() == sum.raw_data());
-  residual_layer_norm_forward(y, stream.branch_NC ? sum : Tensor(), pass.rows_of(activations.mean_N),
-                              pass.rows_of(activations.rstd_N), stream.residual_NC, stream.branch_NC,
-                              weight_.value, bias_.value, kEpsilon, stream.dropout, pass.stream);
-  stream = {.residual_NC = sum, .branch_NC = {}, .dropout = {}};
+  const Tensor sum_if_new = stream.branch_NC ? sum : Tensor();
+  if (is_layer_norm()) {
+    residual_layer_norm_forward(y, sum_if_new, pass.rows_of(activations.mean_N), rstd, stream.residual_NC,
+                                stream.branch_NC, weight_.value, bias_->value, epsilon_, stream.dropout,
+                                pass.stream);
+  } else {
+    residual_rms_norm_forward(y, sum_if_new, rstd, stream.residual_NC, stream.branch_NC, weight_.value,
+                              epsilon_, stream.dropout, pass.stream);
+  }
+  stream = {.residual_NC = placement_ == NormPlacement::kPre ? sum : y, .branch_NC = {}, .dropout = {}};
   return y;
 }
 
@@ -36,12 +49,19 @@ void ResidualNorm::backward(ResidualGradient& gradient, Tensor dbranch_memory_NC
                             const Activations& activations, Dropout dropout, GradientReducer& reducer,
                             const Pass& pass) const {
   const Tensor dbranch = dropout ? pass.rows_of(dbranch_memory_NC) : Tensor();
-  residual_layer_norm_backward(gradient.dresidual_NC, dbranch, weight_.gradient, bias_.gradient, dy_NC,
-                               pass.rows_of(activations.sum_NC), pass.rows_of(activations.mean_N),
-                               pass.rows_of(activations.rstd_N), weight_.value, dropout, pass.stream);
-  gradient.dbranch_NC = dbranch ? dbranch : gradient.dresidual_NC;
-  reducer.mark_ready(bias_, pass.stream);
+  const Tensor sum = pass.rows_of(activations.sum_NC);
+  const Tensor rstd = pass.rows_of(activations.rstd_N);
+  if (is_layer_norm()) {
+    residual_layer_norm_backward(gradient.dresidual_NC, dbranch, weight_.gradient, bias_->gradient, dy_NC,
+                                 sum, pass.rows_of(activations.mean_N), rstd, weight_.value, dropout,
+                                 pass.stream);
+    reducer.mark_ready(*bias_, pass.stream);
+  } else {
+    residual_rms_norm_backward(gradient.dresidual_NC, dbranch, weight_.gradient, dy_NC, sum, rstd,
+                               weight_.value, dropout, pass.stream);
+  }
   reducer.mark_ready(weight_, pass.stream);
+  gradient.dbranch_NC = dbranch ? dbranch : gradient.dresidual_NC;
 }
 
 }  // namespace trireme

@@ -1,19 +1,20 @@
-// Layer normalisation at a joint of the residual stream.
+// Normalisation at a joint of the residual stream.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "kernels/arena.h"
-#include "kernels/norm.h"
+#include "kernels/dropout.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/pass.h"
+#include "trainer/model/transformer_options.h"
 
 namespace trireme {
 
-// What runs from layer to layer in a pre-norm Transformer: the residual stream, and the branch that the next
-// norm will add to it (so that addition, dropout and norm are one pass over memory).
+// What runs from layer to layer: the residual stream, and the branch that the next norm will add to it (so
+// that addition, dropout and norm are one pass over memory).
 struct ResidualStream {
   Tensor residual_NC;
   Tensor branch_NC;  // empty before the first block
@@ -26,22 +27,23 @@ struct ResidualGradient {
   Tensor dbranch_NC;  // dresidual's own memory where the branch has no dropout
 };
 
-// residual + dropout(branch), then normalised: weight and bias [C].
+// residual + dropout(branch), then normalised: weight [C], and of a layer norm bias [C].
 class ResidualNorm {
  public:
   struct Activations {
     Tensor sum_NC;
     Tensor y_NC;
-    Tensor mean_N;
-    Tensor rstd_N;
+    Tensor mean_N;  // of a layer norm
+    Tensor rstd_N;  // one over the standard deviation, or the root mean square
   };
 
-  ResidualNorm(ParameterBuffer& parameters, const std::string& name, std::int64_t width);
+  ResidualNorm(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options);
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
 
-  // Returns the normalised sum; `stream` becomes the sum, without a branch.  REQUIRES: a stream that comes
-  // without a branch has its residual in the activations' sum already.
+  // Returns the normalised sum.  `stream` goes on as the sum (pre-norm) or what is returned (post-norm),
+  // without a branch.  REQUIRES: a stream that comes without a branch has its residual in the activations'
+  // sum already.
   Tensor forward(ResidualStream& stream, const Activations& activations, const Pass& pass) const;
 
   // `gradient.dresidual` holds the gradient of the sum on entry, of the residual afterwards; `dbranch_memory`
@@ -51,9 +53,12 @@ class ResidualNorm {
                 const Pass& pass) const;
 
  private:
-  std::int64_t width_;
+  bool is_layer_norm() const { return bias_ != nullptr; }
+
+  NormPlacement placement_;
+  float epsilon_;
   const Parameter& weight_;
-  const Parameter& bias_;
+  const Parameter* bias_ = nullptr;
 };
 
 }  // namespace trireme

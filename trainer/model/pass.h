@@ -38,8 +38,8 @@ struct DropoutSource {
 // Keys and values of the positions already seen, for generation.
 struct KeyValueCache {
   struct Layer {
-    Tensor keys_BSHD;
-    Tensor values_BSHD;
+    Tensor keys_BSKD;
+    Tensor values_BSKD;
   };
   std::vector<Layer> layers;
   std::int64_t length = 0;  // positions filled

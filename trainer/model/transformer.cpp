@@ -1,11 +1,17 @@
 #include "trainer/model/transformer.h"
 
+#include <algorithm>
+
 #include <glog/logging.h>
 
 namespace trireme {
 
 Transformer::Transformer(const TransformerOptions& options)
-    : options_(options), decoder_(parameters_, options), loss_(decoder_.token_table()) {
+    : options_(options),
+      decoder_(parameters_, options),
+      loss_(options.tied_embeddings
+                ? LanguageModelLoss(decoder_.token_table())
+                : LanguageModelLoss(parameters_, options.vocabulary, options.width, options.init_stddev)) {
   parameters_.allocate();
 }
 
@@ -31,7 +37,8 @@ void Transformer::forward_backward(Tensor loss_1, Tensor tokens_BT, Tensor targe
                                    GradientReducer& reducer, const Pass& pass) {
   const Tensor hidden = decoder_.forward(tokens_BT, pass);
   const Tensor dhidden = pass.rows_of(dhidden_NC_);
-  loss_.forward_backward(loss_1, dhidden, hidden, targets_BT.view({pass.rows()}), scale, pass.stream);
+  loss_.forward_backward(loss_1, dhidden, hidden, targets_BT.view({pass.rows()}), scale, reducer,
+                         pass.stream);
   decoder_.backward(dhidden, tokens_BT, reducer, pass);
 }
 
@@ -44,18 +51,25 @@ Tensor Transformer::next_token_logits(Tensor tokens_BT, const Pass& pass) {
 }
 
 double Transformer::flops_per_token(std::int64_t sequence) const {
-  const std::int64_t multiplied = parameters_.num_parameters() - options_.context * options_.width;
-  const std::int64_t attention = options_.layers * options_.width * sequence;
-  return 6.0 * static_cast<double>(multiplied + attention);
+  std::int64_t multiplied = parameters_.num_parameters();
+  if (options_.positions == Positions::kLearned) multiplied -= options_.context * options_.width;
+  if (!options_.tied_embeddings) multiplied -= options_.vocabulary * options_.width;
+  // Keys that a query sees, on average.
+  const auto t = static_cast<double>(sequence);
+  const double w = options_.window > 0 ? std::min(t, static_cast<double>(options_.window)) : t;
+  const double keys = w * (1.0 - w / (2.0 * t));
+  const auto attention =
+      static_cast<double>(2 * options_.layers * options_.heads * options_.head_width) * keys;
+  return 6.0 * (static_cast<double>(multiplied) + attention);
 }
 
 KeyValueCacheMemory::KeyValueCacheMemory(const TransformerOptions& options, std::int64_t batch) {
-  const Shape shape = {batch, options.context, options.heads, options.width / options.heads};
+  const Shape shape = {batch, options.context, options.kv_heads, options.head_width};
   const std::int64_t bytes = shape.num_elements() * size_bytes(DType::kFloat32);
   buffer_ = Buffer(2 * options.layers * bytes);
   for (std::int64_t layer = 0; layer < options.layers; ++layer) {
-    cache_.layers.push_back({.keys_BSHD = buffer_.tensor(DType::kFloat32, shape, 2 * layer * bytes),
-                             .values_BSHD = buffer_.tensor(DType::kFloat32, shape, (2 * layer + 1) * bytes)});
+    cache_.layers.push_back({.keys_BSKD = buffer_.tensor(DType::kFloat32, shape, 2 * layer * bytes),
+                             .values_BSKD = buffer_.tensor(DType::kFloat32, shape, (2 * layer + 1) * bytes)});
   }
 }
 

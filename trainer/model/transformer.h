@@ -1,5 +1,5 @@
-// A decoder-only Transformer language model in GPT-2's shape (Radford et al. 2019): learned positions,
-// pre-norm, GELU, one table for input and output tokens.
+// A decoder-only Transformer language model: GPT-2 (Radford et al. 2019), Llama (Touvron et al. 2023) and
+// what lies between, by its options.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,8 @@ class Transformer {
   Tensor next_token_logits(Tensor tokens_BT, const Pass& pass);
 
   // Floating-point operations of one training step, per token: 6 for each weight that is multiplied, and for
-  // each layer 6 C T of causal attention (PaLM, appendix B, with the masked half left out).
+  // each layer 12 H D for each key that a query sees, T / 2 of them on average under a causal mask (PaLM,
+  // appendix B, with what is masked left out).
   double flops_per_token(std::int64_t sequence) const;
 
  private:

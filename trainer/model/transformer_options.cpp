@@ -1,11 +1,36 @@
 #include "trainer/model/transformer_options.h"
 
+#include <algorithm>
 #include <type_traits>
+
+#include <glog/logging.h>
 
 #include "data/json.h"
 
 namespace trireme {
 namespace {
+
+template <typename Choice>
+std::string_view name_of(Choice choice) {
+  return kNamesOf<Choice>[static_cast<std::size_t>(choice)];
+}
+
+template <typename Choice>
+bool parse_choice(std::string_view name, Choice& choice) {
+  const auto& names = kNamesOf<Choice>;
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) return false;
+  choice = static_cast<Choice>(found - names.begin());
+  return true;
+}
+
+// A config has been checked.
+template <typename Choice>
+Choice choice_of(const std::string& name) {
+  Choice choice{};
+  CHECK(parse_choice(name, choice)) << name;
+  return choice;
+}
 
 // The keys under which the options are stored, each with its member.
 template <typename Options, typename Visit>
@@ -20,33 +45,94 @@ void for_each_option(Options& options, Visit visit) {
   visit("dropout", options.dropout);
 }
 
+// Those that the first checkpoints don't have.
+template <typename Options, typename Visit>
+void for_each_later_option(Options& options, Visit visit) {
+  visit("kv_heads", options.kv_heads);
+  visit("head_width", options.head_width);
+  visit("norm", options.norm);
+  visit("norm_placement", options.norm_placement);
+  visit("norm_epsilon", options.norm_epsilon);
+  visit("activation", options.activation);
+  visit("biases", options.biases);
+  visit("positions", options.positions);
+  visit("rope_theta", options.rope_theta);
+  visit("window", options.window);
+  visit("tied_embeddings", options.tied_embeddings);
+}
+
+template <typename Member>
+void read(const Json& json, const char* key, const std::string& source, Member& member) {
+  if constexpr (std::is_enum_v<Member>) {
+    const auto name = json_value<std::string>(json, key, source);
+    if (parse_choice(name, member)) return;
+    throw UserError(source,
+                    std::string("key '") + key + "' is '" + name + "', which this version doesn't know",
+                    "use the version of trireme that wrote it");
+  } else {
+    using Stored = std::conditional_t<std::is_floating_point_v<Member>, double,
+                                      std::conditional_t<std::is_same_v<Member, bool>, bool, std::int64_t>>;
+    member = static_cast<Member>(json_value<Stored>(json, key, source));
+  }
+}
+
+std::int64_t default_feed_forward(std::int64_t width, FeedForward activation) {
+  if (!is_gated(activation)) return 4 * width;
+  // Three matrices instead of two: as many weights, at a width that suits the hardware.
+  return (8 * width / 3 + 63) / 64 * 64;
+}
+
 }  // namespace
 
 TransformerOptions TransformerOptions::from_config(const ModelConfig& config, std::int64_t vocabulary) {
-  return {.layers = config.layers,
-          .width = config.width,
-          .heads = config.heads,
-          .feed_forward = config.feed_forward > 0 ? config.feed_forward : 4 * config.width,
-          .context = config.context,
-          .vocabulary = vocabulary,
-          .init_stddev = static_cast<float>(config.init_stddev),
-          .dropout = static_cast<float>(config.dropout)};
+  TransformerOptions options{
+      .layers = config.layers,
+      .width = config.width,
+      .heads = config.heads,
+      .kv_heads = config.kv_heads > 0 ? config.kv_heads : config.heads,
+      .head_width = config.head_width > 0 ? config.head_width : config.width / config.heads,
+      .feed_forward = config.feed_forward,
+      .context = config.context,
+      .vocabulary = vocabulary,
+      .norm = choice_of<NormKind>(config.norm),
+      .norm_placement = choice_of<NormPlacement>(config.norm_placement),
+      .norm_epsilon = static_cast<float>(config.norm_epsilon),
+      .activation = choice_of<FeedForward>(config.activation),
+      .biases = choice_of<Biases>(config.biases),
+      .positions = choice_of<Positions>(config.positions),
+      .rope_theta = config.rope_theta,
+      .window = config.window,
+      .tied_embeddings = config.tied_embeddings,
+      .init_stddev = static_cast<float>(config.init_stddev),
+      .dropout = static_cast<float>(config.dropout)};
+  if (options.feed_forward == 0)
+    options.feed_forward = default_feed_forward(options.width, options.activation);
+  return options;
 }
 
 TransformerOptions TransformerOptions::from_json(const std::string& json, const std::string& source) {
   TransformerOptions options;
   const Json parsed = parse_json(json, source);
-  for_each_option(options, [&](const char* key, auto& member) {
-    using Member = std::remove_reference_t<decltype(member)>;
-    using Stored = std::conditional_t<std::is_floating_point_v<Member>, double, std::int64_t>;
-    member = static_cast<Member>(json_value<Stored>(parsed, key, source));
+  for_each_option(options, [&](const char* key, auto& member) { read(parsed, key, source, member); });
+  options.kv_heads = options.heads;
+  options.head_width = options.heads > 0 ? options.width / options.heads : 0;
+  for_each_later_option(options, [&](const char* key, auto& member) {
+    if (parsed.contains(key)) read(parsed, key, source, member);
   });
   return options;
 }
 
 std::string TransformerOptions::to_json() const {
   Json json;
-  for_each_option(*this, [&](const char* key, const auto& member) { json[key] = member; });
+  const auto write = [&](const char* key, const auto& member) {
+    if constexpr (std::is_enum_v<std::remove_cvref_t<decltype(member)>>) {
+      json[key] = name_of(member);
+    } else {
+      json[key] = member;
+    }
+  };
+  for_each_option(*this, write);
+  for_each_later_option(*this, write);
   return json.dump();
 }
 

@@ -1,26 +1,74 @@
 // What a Transformer looks like: all that is needed to build it anew from a checkpoint.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "trainer/config.h"
 
 namespace trireme {
 
+// The choices that make one Transformer another.  Config and checkpoints name them by kNamesOf.
+enum class NormKind : std::uint8_t { kLayer, kRms };
+enum class NormPlacement : std::uint8_t {
+  kPre,   // r += f(norm(r)), and a norm at the end: GPT-2, Llama
+  kPost,  // r = norm(r + f(r)): the paper, BERT
+};
+enum class FeedForward : std::uint8_t { kGeluTanh, kGelu, kRelu, kSilu, kSwiglu, kGeglu };
+enum class Positions : std::uint8_t { kLearned, kSinusoidal, kRope, kAlibi, kNone };
+// Which linear layers have them: all, the projection to queries, keys and values alone (Qwen2), or none
+// (Llama).
+enum class Biases : std::uint8_t { kAll, kQkv, kNone };
+
+// Names of a choice's values, in their order.
+template <typename Choice>
+inline constexpr std::array<std::string_view, 0> kNamesOf{};
+template <>
+inline constexpr std::array<std::string_view, 2> kNamesOf<NormKind> = {"layer", "rms"};
+template <>
+inline constexpr std::array<std::string_view, 2> kNamesOf<NormPlacement> = {"pre", "post"};
+template <>
+inline constexpr std::array<std::string_view, 6> kNamesOf<FeedForward> = {"gelu_tanh", "gelu",   "relu",
+                                                                          "silu",      "swiglu", "geglu"};
+template <>
+inline constexpr std::array<std::string_view, 5> kNamesOf<Positions> = {"learned", "sinusoidal", "rope",
+                                                                        "alibi", "none"};
+template <>
+inline constexpr std::array<std::string_view, 3> kNamesOf<Biases> = {"all", "qkv", "none"};
+
+// One half of the hidden units gates the other.
+constexpr bool is_gated(FeedForward kind) {
+  return kind == FeedForward::kSwiglu || kind == FeedForward::kGeglu;
+}
+
+// The defaults are GPT-2's.
 struct TransformerOptions {
   std::int64_t layers = 0;
   std::int64_t width = 0;         // C
-  std::int64_t heads = 0;         // H; divides C
+  std::int64_t heads = 0;         // H
+  std::int64_t kv_heads = 0;      // K; divides H
+  std::int64_t head_width = 0;    // D
   std::int64_t feed_forward = 0;  // F
   std::int64_t context = 0;       // longest T
   std::int64_t vocabulary = 0;    // V
+  NormKind norm = NormKind::kLayer;
+  NormPlacement norm_placement = NormPlacement::kPre;
+  float norm_epsilon = 1e-5F;
+  FeedForward activation = FeedForward::kGeluTanh;
+  Biases biases = Biases::kAll;
+  Positions positions = Positions::kLearned;
+  double rope_theta = 10000.0;
+  std::int64_t window = 0;      // of attention; 0: all positions
+  bool tied_embeddings = true;  // the output layer is the token table
   float init_stddev = 0.0F;
   // Not part of the model's shape: a checkpoint may go on with another one.
   float dropout = 0.0F;
 
   static TransformerOptions from_config(const ModelConfig& config, std::int64_t vocabulary);
-  // As stored in a checkpoint.  Throws UserError naming `source` and the key that is missing or wrong.
+  // As stored in a checkpoint; what a checkpoint of an earlier version doesn't name is GPT-2's.  Throws
+  // UserError naming `source` and the key that is missing or wrong.
   static TransformerOptions from_json(const std::string& json, const std::string& source);
   std::string to_json() const;
 };

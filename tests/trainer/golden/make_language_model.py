@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""Writes language_model.json: what PyTorch, in double precision, makes of a small fixed model over 20 steps.
+"""Writes language_model.json: what PyTorch, in double precision, makes of small fixed models over 20 steps.
+
+Each model is GPT-2's shape but for the options named, in the words of Trireme's config.
 
 The initial values are drawn as Trireme draws them (Philox keyed by parameter name, Box-Muller), so that nothing but
 numbers of a few bytes is stored.  Needs numpy and torch:  ./make_language_model.py > language_model.json
@@ -11,7 +13,21 @@ import numpy
 import torch
 import torch.nn.functional as F
 
-LAYERS, WIDTH, HEADS, FEED_FORWARD, CONTEXT, VOCABULARY = 2, 48, 3, 100, 17, 67
+LAYERS, WIDTH, CONTEXT, VOCABULARY = 2, 48, 17, 67
+GPT2 = {"heads": 3, "kv_heads": 3, "head_width": 16, "feed_forward": 100, "norm": "layer", "norm_placement": "pre",
+        "norm_epsilon": 1e-5, "activation": "gelu_tanh", "biases": "all", "positions": "learned",
+        "rope_theta": 10000.0, "window": 0, "tied_embeddings": True}
+MODELS = {
+    "gpt2": {},
+    "llama": {"heads": 4, "kv_heads": 2, "head_width": 10, "norm": "rms", "norm_epsilon": 1e-6, "activation": "swiglu",
+              "biases": "none", "positions": "rope", "rope_theta": 500.0, "tied_embeddings": False},
+    "qwen2": {"heads": 4, "kv_heads": 1, "head_width": 12, "norm": "rms", "activation": "swiglu", "biases": "qkv",
+              "positions": "rope"},
+    "paper": {"norm_placement": "post", "activation": "relu", "positions": "sinusoidal"},
+    "alibi": {"heads": 6, "kv_heads": 6, "head_width": 8, "activation": "gelu", "positions": "alibi", "window": 5},
+    "window": {"activation": "silu", "window": 4, "tied_embeddings": False, "positions": "none"},
+    "geglu": {"norm_placement": "post", "norm": "rms", "activation": "geglu", "biases": "none"},
+}
 BATCH, STEPS, SEED = 3, 20, 11
 INIT_STDDEV = 0.08
 LEARNING_RATE, MIN_LEARNING_RATE, WARMUP = 3e-3, 3e-4, 4
@@ -56,52 +72,116 @@ def constant(shape, value):
     return torch.full(shape, value, dtype=torch.float64, requires_grad=True)
 
 
-def make_parameters():
+def make_parameters(o):
+    """In the order of the model."""
     out_stddev = INIT_STDDEV / math.sqrt(2.0 * LAYERS)
-    parameters = {"embedding.token": normal("embedding.token", (VOCABULARY, WIDTH), INIT_STDDEV),
-                  "embedding.position": normal("embedding.position", (CONTEXT, WIDTH), INIT_STDDEV)}
+    parameters = {"embedding.token": normal("embedding.token", (VOCABULARY, WIDTH), INIT_STDDEV)}
+    if o["positions"] == "learned":
+        parameters["embedding.position"] = normal("embedding.position", (CONTEXT, WIDTH), INIT_STDDEV)
 
     def linear(name, outputs, inputs, stddev):
         parameters[name + ".weight"] = normal(name + ".weight", (outputs, inputs), stddev)
-        parameters[name + ".bias"] = constant((outputs,), 0.0)
+        if o["biases"] == "all" or o["biases"] == "qkv" and name.endswith(".qkv"):
+            parameters[name + ".bias"] = constant((outputs,), 0.0)
 
     def norm(name):
         parameters[name + ".weight"] = constant((WIDTH,), 1.0)
-        parameters[name + ".bias"] = constant((WIDTH,), 0.0)
+        if o["norm"] == "layer":
+            parameters[name + ".bias"] = constant((WIDTH,), 0.0)
 
+    gated = o["activation"] in ("swiglu", "geglu")
     for layer in range(LAYERS):
         block = f"blocks.{layer}."
         norm(block + "attention_norm")
-        linear(block + "attention.qkv", 3 * WIDTH, WIDTH, INIT_STDDEV)
-        linear(block + "attention.out", WIDTH, WIDTH, out_stddev)
+        linear(block + "attention.qkv", (o["heads"] + 2 * o["kv_heads"]) * o["head_width"], WIDTH, INIT_STDDEV)
+        linear(block + "attention.out", WIDTH, o["heads"] * o["head_width"], out_stddev)
         norm(block + "mlp_norm")
-        linear(block + "mlp.in", FEED_FORWARD, WIDTH, INIT_STDDEV)
-        linear(block + "mlp.out", WIDTH, FEED_FORWARD, out_stddev)
-    norm("final_norm")
+        linear(block + "mlp.in", (2 if gated else 1) * o["feed_forward"], WIDTH, INIT_STDDEV)
+        linear(block + "mlp.out", WIDTH, o["feed_forward"], out_stddev)
+    if o["norm_placement"] == "pre":
+        norm("final_norm")
+    if not o["tied_embeddings"]:
+        parameters["output.weight"] = normal("output.weight", (VOCABULARY, WIDTH), INIT_STDDEV)
     return parameters
 
 
-def forward_loss(p, tokens, targets):
+def sinusoids():
+    position = torch.arange(CONTEXT, dtype=torch.float64)[:, None]
+    angle = position / 10000.0 ** (torch.arange(0, WIDTH, 2, dtype=torch.float64) / WIDTH)
+    return torch.stack((angle.sin(), angle.cos()), -1).reshape(CONTEXT, WIDTH)
+
+
+def rotate(x, theta):
+    """RoPE of x [B, H, T, D]: the first half of D with the second."""
+    half = x.shape[-1] // 2
+    frequency = theta ** (-torch.arange(half, dtype=torch.float64) / half)
+    angle = torch.arange(CONTEXT, dtype=torch.float64)[:, None] * frequency
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat((a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()), -1)
+
+
+def alibi_slopes(heads):
+    power = 2 ** int(math.log2(heads))
+    slopes = [2.0 ** (-8 * (h + 1) / power) for h in range(power)]
+    between = [2.0 ** (-8 * (h + 1) / (2 * power)) for h in range(0, 2 * power, 2)]
+    return torch.tensor((slopes + between)[:heads], dtype=torch.float64)
+
+
+def activate(kind, x):
+    if kind in ("swiglu", "geglu"):
+        gate, up = x.chunk(2, -1)
+        return (F.silu(gate) if kind == "swiglu" else F.gelu(gate)) * up
+    if kind == "gelu_tanh":
+        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+    return {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}[kind](x)
+
+
+def forward_loss(o, p, tokens, targets):
+    heads, kv_heads, head_width = o["heads"], o["kv_heads"], o["head_width"]
+    epsilon = o["norm_epsilon"]
+
     def linear(name, x):
-        return F.linear(x, p[name + ".weight"], p[name + ".bias"])
+        return F.linear(x, p[name + ".weight"], p.get(name + ".bias"))
 
     def norm(name, x):
-        return F.layer_norm(x, (WIDTH,), p[name + ".weight"], p[name + ".bias"], 1e-5)
+        if o["norm"] == "layer":
+            return F.layer_norm(x, (WIDTH,), p[name + ".weight"], p.get(name + ".bias"), epsilon)
+        return x * torch.rsqrt((x ** 2).mean(-1, keepdim=True) + epsilon) * p[name + ".weight"]
 
-    head_width = WIDTH // HEADS
-    future = torch.triu(torch.ones(CONTEXT, CONTEXT, dtype=torch.bool), 1)
-    x = p["embedding.token"][tokens] + p["embedding.position"]
+    def attention(name, x):
+        qkv = linear(name + ".qkv", x).view(BATCH, CONTEXT, heads + 2 * kv_heads, head_width).transpose(1, 2)
+        q, k, v = qkv.split((heads, kv_heads, kv_heads), 1)
+        if o["positions"] == "rope":
+            q, k = rotate(q, o["rope_theta"]), rotate(k, o["rope_theta"])
+        k, v = (kv.repeat_interleave(heads // kv_heads, 1) for kv in (k, v))
+        distance = torch.arange(CONTEXT)[:, None] - torch.arange(CONTEXT)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(head_width)
+        if o["positions"] == "alibi":
+            scores = scores - alibi_slopes(heads)[:, None, None] * distance
+        hidden = distance < 0
+        if o["window"] > 0:
+            hidden = hidden | (distance >= o["window"])
+        out = scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
+        return linear(name + ".out", out.transpose(1, 2).reshape(BATCH, CONTEXT, heads * head_width))
+
+    def mlp(name, x):
+        return linear(name + ".out", activate(o["activation"], linear(name + ".in", x)))
+
+    x = p["embedding.token"][tokens]
+    if o["positions"] == "learned":
+        x = x + p["embedding.position"]
+    if o["positions"] == "sinusoidal":
+        x = x * math.sqrt(WIDTH) + sinusoids()
     for layer in range(LAYERS):
-        block = f"blocks.{layer}."
-        qkv = linear(block + "attention.qkv", norm(block + "attention_norm", x))
-        q, k, v = (part.view(BATCH, CONTEXT, HEADS, head_width).transpose(1, 2) for part in qkv.split(WIDTH, -1))
-        scores = (q @ k.transpose(-1, -2) / math.sqrt(head_width)).masked_fill(future, -math.inf)
-        heads = (scores.softmax(-1) @ v).transpose(1, 2).reshape(BATCH, CONTEXT, WIDTH)
-        x = x + linear(block + "attention.out", heads)
-        hidden = linear(block + "mlp.in", norm(block + "mlp_norm", x))
-        gelu = 0.5 * hidden * (1 + torch.tanh(math.sqrt(2 / math.pi) * (hidden + 0.044715 * hidden ** 3)))
-        x = x + linear(block + "mlp.out", gelu)
-    logits = norm("final_norm", x) @ p["embedding.token"].T
+        for sublayer, f in (("attention", attention), ("mlp", mlp)):
+            name = f"blocks.{layer}.{sublayer}"
+            if o["norm_placement"] == "pre":
+                x = x + f(name, norm(name + "_norm", x))
+            else:
+                x = norm(name + "_norm", x + f(name, x))
+    if o["norm_placement"] == "pre":
+        x = norm("final_norm", x)
+    logits = x @ p["embedding.token" if o["tied_embeddings"] else "output.weight"].T
     return F.cross_entropy(logits.reshape(-1, VOCABULARY), targets.reshape(-1))
 
 
@@ -117,8 +197,8 @@ def learning_rate(step):
     return MIN_LEARNING_RATE + (LEARNING_RATE - MIN_LEARNING_RATE) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def main():
-    parameters = make_parameters()
+def train(o):
+    parameters = make_parameters(o)
     decaying = [v for v in parameters.values() if v.dim() > 1]
     others = [v for v in parameters.values() if v.dim() == 1]
     optimizer = torch.optim.AdamW([{"params": decaying, "weight_decay": WEIGHT_DECAY},
@@ -127,7 +207,7 @@ def main():
     losses, norms = [], []
     for step in range(STEPS):
         rows = torch.tensor([[token(step, r, t) for t in range(CONTEXT + 1)] for r in range(BATCH)])
-        loss = forward_loss(parameters, rows[:, :-1], rows[:, 1:])
+        loss = forward_loss(o, parameters, rows[:, :-1], rows[:, 1:])
         optimizer.zero_grad()
         loss.backward()
         norm = torch.sqrt(sum((v.grad ** 2).sum() for v in parameters.values()))
@@ -140,12 +220,18 @@ def main():
         norms.append(norm.item())
     with torch.no_grad():
         # A key bias shifts all scores of a query alike: softmax doesn't see it, its gradient is rounding noise, and
-        # Adam makes steps of that noise.  It is left out.
-        for name, v in parameters.items():
-            if name.endswith("qkv.bias"):
-                v[WIDTH:2 * WIDTH] = 0
+        # Adam makes steps of that noise.  It is left out.  (RoPE turns it, and softmax does see it.)
+        if o["positions"] != "rope":
+            keys = o["heads"] * o["head_width"]
+            for name, v in parameters.items():
+                if name.endswith("qkv.bias"):
+                    v[keys:keys + o["kv_heads"] * o["head_width"]] = 0
         sums = {name: v.abs().sum().item() for name, v in parameters.items()}
-    print(json.dumps({"losses": losses, "gradient_norms": norms, "sums_of_magnitudes": sums}, indent=1))
+    return {"options": o, "losses": losses, "gradient_norms": norms, "sums_of_magnitudes": sums}
+
+
+def main():
+    print(json.dumps({name: train(GPT2 | options) for name, options in MODELS.items()}, indent=1))
 
 
 main()

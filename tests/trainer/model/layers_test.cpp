@@ -24,6 +24,18 @@ constexpr std::int64_t kSequence = 8;
 constexpr std::int64_t kWidth = 12;
 constexpr std::int64_t kRows = kBatch * kSequence;
 
+TransformerOptions options() {
+  return {.layers = 1,
+          .width = kWidth,
+          .heads = 3,
+          .kv_heads = 3,
+          .head_width = 4,
+          .feed_forward = 20,
+          .context = kSequence,
+          .vocabulary = 5,  // fewer than tokens: rows must add up
+          .init_stddev = 1.0F};
+}
+
 // A layer under test: its parameters, tensors of its own, and loss = <y, weights of y>.
 class LayerTest : public ::testing::TestWithParam<float> {
  protected:
@@ -88,7 +100,7 @@ class LayerTest : public ::testing::TestWithParam<float> {
 
 TEST_P(LayerTest, Linear) {
   constexpr std::int64_t kOutputs = 7;
-  const Linear layer(parameters_, "linear", kWidth, kOutputs, 1.0F);
+  const Linear layer(parameters_, "linear", kWidth, kOutputs, /*has_bias=*/true, 1.0F);
   initialize();
   const Tensor x = random({kRows, kWidth}, "x"), dx = tensor({kRows, kWidth});
   const Tensor y = tensor({kRows, kOutputs}), dy = tensor({kRows, kOutputs});
@@ -98,7 +110,7 @@ TEST_P(LayerTest, Linear) {
 }
 
 TEST_P(LayerTest, Mlp) {
-  const Mlp layer(parameters_, "mlp", kWidth, 20, 1.0F, 1.0F);
+  const Mlp layer(parameters_, "mlp", options(), 1.0F);
   initialize();
   const auto activations = layer.allocate(*arena_, kLimits);
   const auto scratch = layer.allocate_scratch(*arena_, kLimits);
@@ -110,7 +122,8 @@ TEST_P(LayerTest, Mlp) {
 }
 
 TEST_P(LayerTest, SelfAttention) {
-  const SelfAttention layer(parameters_, "attention", 0, kWidth, 3, 1.0F, 1.0F);
+  const PositionTables positions(options());
+  const SelfAttention layer(parameters_, "attention", 0, options(), positions, 1.0F);
   initialize();
   const auto activations = layer.allocate(*arena_, kLimits);
   const auto scratch = layer.allocate_scratch(*arena_, kLimits);
@@ -122,7 +135,7 @@ TEST_P(LayerTest, SelfAttention) {
 }
 
 TEST_P(LayerTest, ResidualNorm) {
-  const ResidualNorm layer(parameters_, "norm", kWidth);
+  const ResidualNorm layer(parameters_, "norm", options());
   initialize();
   const auto activations = layer.allocate(*arena_, kLimits);
   const Tensor residual = random({kRows, kWidth}, "residual");
@@ -153,7 +166,8 @@ TEST_P(LayerTest, ResidualNorm) {
 }
 
 TEST_P(LayerTest, TransformerBlock) {
-  const TransformerBlock layer(parameters_, 0, kWidth, 3, 20, 1.0F, 1.0F);
+  const PositionTables positions(options());
+  const TransformerBlock layer(parameters_, 0, options(), positions, 1.0F);
   initialize();
   const auto activations = layer.allocate(*arena_, kLimits);
   const auto scratch = layer.allocate_scratch(*arena_, kLimits);
@@ -173,18 +187,18 @@ TEST_P(LayerTest, TransformerBlock) {
     copy(dx, dy, pass_.stream);
     dropout(dbranch, dy, layer.mlp_dropout(pass_), pass_.stream);
     ResidualGradient gradient{.dresidual_NC = dx, .dbranch_NC = dbranch};
-    layer.backward(gradient, Dropout(), activations, scratch, *reducer_, pass_);
+    layer.backward(gradient, {}, Dropout(), activations, scratch, *reducer_, pass_);
   };
   check(x, dx, y, dy, forward, backward);
 }
 
 TEST_P(LayerTest, Embedding) {
-  constexpr std::int64_t kVocabulary = 5;  // fewer than tokens: rows must add up
-  const Embedding layer(parameters_, kVocabulary, kSequence, kWidth, 1.0F);
+  const PositionTables positions(options());
+  const Embedding layer(parameters_, options(), positions);
   initialize();
   const Tensor tokens = tensor({kBatch, kSequence}, DType::kInt32);
   for (std::int64_t i = 0; i < kRows; ++i)
-    tokens.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * i % kVocabulary);
+    tokens.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * i % options().vocabulary);
   const Tensor y = tensor({kRows, kWidth}), dy = tensor({kRows, kWidth});
   check(
       {}, {}, y, dy, [&] { layer.forward(y, tokens, pass_); },
@@ -193,8 +207,8 @@ TEST_P(LayerTest, Embedding) {
 
 TEST_P(LayerTest, LanguageModelLoss) {
   constexpr std::int64_t kVocabulary = 21;
-  const Parameter& table = parameters_.add("table", {kVocabulary, kWidth}, Initializer::normal(1.0F), true);
-  LanguageModelLoss layer(table);
+  LanguageModelLoss layer(parameters_, kVocabulary, kWidth, 1.0F);
+  const Parameter& table = parameters_.parameters().front();
   initialize();
   layer.allocate(*arena_, kLimits);
   const Tensor hidden = random({kRows, kWidth}, "hidden"), dhidden = tensor({kRows, kWidth});
@@ -211,7 +225,9 @@ TEST_P(LayerTest, LanguageModelLoss) {
   loss();
   const float forward_only = *loss_1.data<float>();
   *loss_1.data<float>() = 0.0F;
-  layer.forward_backward(loss_1, dhidden, hidden, targets, kScale, pass_.stream);
+  reducer_->begin(/*is_last_microbatch=*/true);
+  layer.forward_backward(loss_1, dhidden, hidden, targets, kScale, *reducer_, pass_.stream);
+  reducer_->finish(pass_.stream);
   EXPECT_EQ(*loss_1.data<float>(), forward_only);
   expect_gradient(hidden, dhidden, loss, "hidden");
   expect_gradient(table.value, table.gradient, loss, "table");

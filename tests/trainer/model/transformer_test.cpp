@@ -20,15 +20,71 @@ TransformerOptions small_options() {
   return {.layers = 3,
           .width = 16,
           .heads = 2,
+          .kv_heads = 2,
+          .head_width = 8,
           .feed_forward = 40,
           .context = kContext,
           .vocabulary = kVocabulary,
           .init_stddev = 0.2F};
 }
 
-class TransformerTest : public ::testing::Test {
+struct Variant {
+  const char* name;
+  void (*change)(TransformerOptions&);
+};
+
+const Variant kVariants[] = {
+    {"gpt2", [](TransformerOptions&) {}},
+    {"llama",
+     [](TransformerOptions& o) {
+       o.heads = 4;
+       o.kv_heads = 2;
+       o.head_width = 6;
+       o.norm = NormKind::kRms;
+       o.activation = FeedForward::kSwiglu;
+       o.biases = Biases::kNone;
+       o.positions = Positions::kRope;
+       o.tied_embeddings = false;
+     }},
+    {"qwen2",
+     [](TransformerOptions& o) {
+       o.kv_heads = 1;
+       o.norm = NormKind::kRms;
+       o.activation = FeedForward::kGeglu;
+       o.biases = Biases::kQkv;
+       o.positions = Positions::kRope;
+     }},
+    {"paper",
+     [](TransformerOptions& o) {
+       o.norm_placement = NormPlacement::kPost;
+       o.activation = FeedForward::kGelu;
+       o.positions = Positions::kSinusoidal;
+     }},
+    {"alibi",
+     [](TransformerOptions& o) {
+       o.heads = 3;
+       o.kv_heads = 3;
+       o.positions = Positions::kAlibi;
+       o.activation = FeedForward::kSilu;
+     }},
+    {"window",
+     [](TransformerOptions& o) {
+       o.window = 4;
+       o.norm_placement = NormPlacement::kPost;
+       o.norm = NormKind::kRms;
+       o.positions = Positions::kNone;
+       o.tied_embeddings = false;
+     }},
+};
+
+class TransformerTest : public ::testing::TestWithParam<Variant> {
  protected:
-  explicit TransformerTest(std::int64_t batch = 4) : model_(small_options()), inputs_(48), targets_(48) {
+  static TransformerOptions options() {
+    TransformerOptions options = small_options();
+    GetParam().change(options);
+    return options;
+  }
+  explicit TransformerTest(std::int64_t batch = 4) : model_(options()), inputs_(48), targets_(48) {
     model_.parameters().initialize(5);
     model_.allocate({.batch = batch, .sequence = kContext, .training = true});
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
@@ -77,7 +133,7 @@ class TransformerTest : public ::testing::Test {
   std::vector<std::int32_t> targets_;
 };
 
-TEST_F(TransformerTest, GradientsOfEveryParameter) {
+TEST_P(TransformerTest, GradientsOfEveryParameter) {
   for (const float dropout : {0.0F, 0.2F}) {
     EXPECT_FLOAT_EQ(static_cast<float>(accumulate(4, dropout)), static_cast<float>(loss(dropout)));
     for (const Parameter& parameter : model_.parameters().parameters()) {
@@ -88,7 +144,7 @@ TEST_F(TransformerTest, GradientsOfEveryParameter) {
 }
 
 // The global batch is what counts, however it is cut: masks included.
-TEST_F(TransformerTest, MicrobatchesAddUp) {
+TEST_P(TransformerTest, MicrobatchesAddUp) {
   for (const float dropout : {0.0F, 0.3F}) {
     const double whole_loss = accumulate(4, dropout);
     const std::vector<float> whole = gradients();
@@ -103,7 +159,7 @@ TEST_F(TransformerTest, MicrobatchesAddUp) {
   }
 }
 
-TEST_F(TransformerTest, DropoutChangesWithStepAndSequence) {
+TEST_P(TransformerTest, DropoutChangesWithStepAndSequence) {
   const double base = loss(0.3F);
   EXPECT_EQ(loss(0.3F), base);
   EXPECT_NE(loss(0.0F), base);
@@ -115,8 +171,8 @@ TEST_F(TransformerTest, DropoutChangesWithStepAndSequence) {
 }
 
 // Tokens given one by one, in pieces, or all at once lead to the same logits.
-TEST_F(TransformerTest, CacheEqualsRecomputation) {
-  Transformer model(small_options());
+TEST_P(TransformerTest, CacheEqualsRecomputation) {
+  Transformer model(options());
   model.parameters().initialize(5);
   model.allocate({.batch = 1, .sequence = kContext});
   const auto logits_after = [&](const std::vector<std::int64_t>& pieces) {
@@ -150,23 +206,33 @@ TEST_F(TransformerTest, CacheEqualsRecomputation) {
   EXPECT_NEAR(direct, cached_loss, 1e-5);
 }
 
-TEST_F(TransformerTest, CountsItsWork) {
+INSTANTIATE_TEST_SUITE_P(, TransformerTest, testing::ValuesIn(kVariants),
+                         [](const auto& variant) { return std::string(variant.param.name); });
+
+TEST(TransformerFlops, CountsItsWork) {
   Transformer gpt2({.layers = 12,
-                          .width = 768,
-                          .heads = 12,
-                          .feed_forward = 3072,
-                          .context = 1024,
-                          .vocabulary = 50257,
-                          .init_stddev = 0.02F});
+                    .width = 768,
+                    .heads = 12,
+                    .kv_heads = 12,
+                    .head_width = 64,
+                    .feed_forward = 3072,
+                    .context = 1024,
+                    .vocabulary = 50257,
+                    .init_stddev = 0.02F});
   EXPECT_EQ(gpt2.parameters().num_parameters(), 124439808);
   EXPECT_NEAR(gpt2.flops_per_token(1024), 6.0 * (123653376.0 + 12.0 * 768 * 1024), 1.0);
 }
 
 TEST(TransformerOptionsTest, SurvivesJson) {
-  const TransformerOptions options = small_options();
-  const TransformerOptions read = TransformerOptions::from_json(options.to_json(), "test");
-  EXPECT_EQ(read.to_json(), options.to_json());
-  EXPECT_EQ(read.feed_forward, options.feed_forward);
+  for (const Variant& variant : kVariants) {
+    TransformerOptions options = small_options();
+    variant.change(options);
+    const TransformerOptions read = TransformerOptions::from_json(options.to_json(), "test");
+    EXPECT_EQ(read.to_json(), options.to_json());
+    EXPECT_EQ(read.kv_heads, options.kv_heads);
+    EXPECT_EQ(read.norm, options.norm);
+    EXPECT_EQ(read.tied_embeddings, options.tied_embeddings);
+  }
   try {
     TransformerOptions::from_json(R"({"layers": 2})", "somewhere");
     FAIL() << "an incomplete description was accepted";

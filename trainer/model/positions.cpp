@@ -1,0 +1,75 @@
+#include "trainer/model/positions.h"
+
+#include <bit>
+#include <cmath>
+
+namespace trireme {
+namespace {
+
+void fill_sinusoids(Tensor table_PC) {
+  const std::int64_t width = table_PC.dim(1);
+  for (std::int64_t p = 0; p < table_PC.dim(0); ++p) {
+    for (std::int64_t c = 0; c < width; ++c) {
+      const double exponent = static_cast<double>(c / 2 * 2) / static_cast<double>(width);
+      const double angle = static_cast<double>(p) / std::pow(10000.0, exponent);
+      table_PC.data<float>()[p * width + c] =
+          static_cast<float>(c % 2 == 0 ? std::sin(angle) : std::cos(angle));
+    }
+  }
+}
+
+void fill_rope(Tensor cos_PD, Tensor sin_PD, double theta) {
+  const std::int64_t pairs = cos_PD.dim(1);
+  for (std::int64_t p = 0; p < cos_PD.dim(0); ++p) {
+    for (std::int64_t i = 0; i < pairs; ++i) {
+      const double angle =
+          static_cast<double>(p) * std::pow(theta, -static_cast<double>(i) / static_cast<double>(pairs));
+      cos_PD.data<float>()[p * pairs + i] = static_cast<float>(std::cos(angle));
+      sin_PD.data<float>()[p * pairs + i] = static_cast<float>(std::sin(angle));
+    }
+  }
+}
+
+void fill_alibi(Tensor slopes_H) {
+  const auto heads = static_cast<std::uint64_t>(slopes_H.dim(0));
+  const std::uint64_t power = std::bit_floor(heads);
+  for (std::uint64_t h = 0; h < heads; ++h) {
+    const double exponent = h < power
+                                ? static_cast<double>(h + 1) / static_cast<double>(power)
+                                : static_cast<double>(2 * (h - power) + 1) / static_cast<double>(2 * power);
+    slopes_H.data<float>()[h] = static_cast<float>(std::exp2(-8.0 * exponent));
+  }
+}
+
+}  // namespace
+
+PositionTables::PositionTables(const TransformerOptions& options) {
+  const auto floats = [&](std::int64_t count) { return count * size_bytes(DType::kFloat32); };
+  switch (options.positions) {
+    case Positions::kSinusoidal: {
+      const Shape shape = {options.context, options.width};
+      memory_ = Buffer(floats(shape.num_elements()));
+      sinusoids_PC_ = memory_.tensor(DType::kFloat32, shape);
+      fill_sinusoids(sinusoids_PC_);
+      break;
+    }
+    case Positions::kRope: {
+      const Shape shape = {options.context, options.head_width / 2};
+      memory_ = Buffer(2 * floats(shape.num_elements()));
+      rope_cos_PD_ = memory_.tensor(DType::kFloat32, shape);
+      rope_sin_PD_ = memory_.tensor(DType::kFloat32, shape, floats(shape.num_elements()));
+      fill_rope(rope_cos_PD_, rope_sin_PD_, options.rope_theta);
+      break;
+    }
+    case Positions::kAlibi:
+      memory_ = Buffer(floats(options.heads));
+      alibi_slopes_H_ = memory_.tensor(DType::kFloat32, {options.heads});
+      fill_alibi(alibi_slopes_H_);
+      break;
+    case Positions::kLearned:
+    case Positions::kNone:
+      break;
+  }
+}
+
+}  // namespace trireme

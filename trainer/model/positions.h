@@ -1,0 +1,32 @@
+// What a model that learns no positions knows about them: constant tables.
+#pragma once
+
+#include "kernels/buffer.h"
+#include "kernels/tensor.h"
+#include "trainer/model/transformer_options.h"
+
+namespace trireme {
+
+class PositionTables {
+ public:
+  explicit PositionTables(const TransformerOptions& options);
+
+  // Sines in even columns and cosines in odd ones, of wave lengths from 2 pi to 10000 2 pi ("Attention Is All
+  // You Need", section 3.5).  Of positions `sinusoidal`; empty otherwise.
+  Tensor sinusoids_PC() const { return sinusoids_PC_; }
+  // cos and sin of position times theta^(-2 i / D) (RoPE; Su et al. 2021), D' = D / 2.  Of positions `rope`.
+  Tensor rope_cos_PD() const { return rope_cos_PD_; }
+  Tensor rope_sin_PD() const { return rope_sin_PD_; }
+  // 2^(-8 (h + 1) / H) (ALiBi; Press, Smith, Lewis 2022); where H is no power of two, those of the next lower
+  // one, and between them as many of the next higher one's as are missing.  Of positions `alibi`.
+  Tensor alibi_slopes_H() const { return alibi_slopes_H_; }
+
+ private:
+  Buffer memory_;
+  Tensor sinusoids_PC_;
+  Tensor rope_cos_PD_;
+  Tensor rope_sin_PD_;
+  Tensor alibi_slopes_H_;
+};
+
+}  // namespace trireme
