@@ -30,6 +30,11 @@ Examples:
   trireme prepare books/ --output data/books
   trireme prepare fortunes.txt --separator % --vocab-size 2048 --output data/fortunes
   trireme prepare dump.jsonl.zst --field content --tokenizer data/books/tokenizer.json --output data/dump
+  trireme prepare books/ --tokenizer Llama-3.1-8B/tokenizer.json --output data/books-llama
+  trireme prepare german/ english/ --tokenizer sentencepiece --vocab-size 16000 --output data/both
+
+Tokenizers: one that is trained sees all inputs, so that texts in several languages share their subwords.  Of Hugging
+Face, byte-level BPE is taken (GPT-2, Llama 3, Qwen and relatives).  It goes into OUTPUT, and from there with each run.
 
 Validation: documents are drawn by (seed, number of the document).  If that doesn't give about --validation-fraction
 of the text, as with one large file, the end of every document is for validation instead.
@@ -256,8 +261,14 @@ void add_prepare_command(CLI::App& app) {
       ->capture_default_str();
   command
       .add_option("--tokenizer", options.tokenizer,
-                  "'byte', 'bpe' (trained on this text), or the tokenizer.json of another data set")
+                  "'byte'; 'bpe', 'sentencepiece' (unigram) or 'sentencepiece-bpe', trained on this text; or "
+                  "a file: the "
+                  "tokenizer.json of another data set or of Hugging Face, a *.model of SentencePiece")
       ->capture_default_str();
+  command.add_option(
+      "--end-of-document", options.end_of_document,
+      "Token of a file of Hugging Face or SentencePiece that ends a document; by default a usual one, "
+      "as <|endoftext|> or </s>");
   command.add_option("--vocab-size", options.vocab_size, "Tokens of a trained tokenizer")
       ->capture_default_str();
   command
