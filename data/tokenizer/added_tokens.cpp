@@ -23,16 +23,13 @@ std::uint8_t first_byte(const AddedToken& token) {
 
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens)
     : tokens_(std::move(tokens)), word_character_(kWordCharacter, "added tokens") {
+  for (const AddedToken& token : tokens_) CHECK(!token.content.empty());
   std::stable_sort(tokens_.begin(), tokens_.end(), [](const AddedToken& a, const AddedToken& b) {
     return first_byte(a) != first_byte(b) ? first_byte(a) < first_byte(b)
                                           : a.content.size() > b.content.size();
   });
-  for (std::uint32_t i = 0; i < tokens_.size(); ++i) {
-    const AddedToken& token = tokens_[i];
-    CHECK(!token.content.empty());
-    auto& [begin, end] = with_first_byte_[first_byte(token)];
-    if (begin == end) begin = i;
-    end = i + 1;
+  for (const AddedToken& token : tokens_) {
+    begins_token_[first_byte(token)] = true;
     // A token with a space inside could lie over the cut; one that begins with it could follow a word.
     const std::size_t last_space = token.content.rfind(' ');
     const bool has_space_inside =
@@ -50,6 +47,7 @@ bool AddedTokens::allow_cut_before_space(char before) const {
 // The first token in the text from `from` on; white space before `done` isn't taken.
 AddedTokens::Found AddedTokens::find(std::string_view text, std::size_t from, std::size_t done) const {
   for (std::size_t i = from; i < text.size(); ++i) {
+    if (!begins_token_[static_cast<std::uint8_t>(text[i])]) continue;
     const AddedToken* const token = longest_at(text, i);
     if (token == nullptr) continue;
     Found found = {token->id, i, i + token->content.size(), i + token->content.size()};
@@ -77,9 +75,11 @@ AddedTokens::Found AddedTokens::find(std::string_view text, std::size_t from, st
 }
 
 const AddedToken* AddedTokens::longest_at(std::string_view text, std::size_t place) const {
-  const auto [begin, end] = with_first_byte_[static_cast<std::uint8_t>(text[place])];
-  for (std::uint32_t i = begin; i < end; ++i)
-    if (text.substr(place).starts_with(tokens_[i].content)) return &tokens_[i];
+  const auto byte = static_cast<std::uint8_t>(text[place]);
+  auto token = std::lower_bound(tokens_.begin(), tokens_.end(), byte,
+                                [](const AddedToken& a, std::uint8_t b) { return first_byte(a) < b; });
+  for (; token != tokens_.end() && first_byte(*token) == byte; ++token)
+    if (text.substr(place).starts_with(token->content)) return &*token;
   return nullptr;
 }
 

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "data/tokenizer/split_pattern.h"
@@ -26,8 +25,6 @@ struct AddedToken {
 class AddedTokens {
  public:
   explicit AddedTokens(std::vector<AddedToken> tokens);
-
-  bool empty() const { return tokens_.empty(); }
 
   // Calls, from left to right, on_text(part) for the text between the tokens and on_token(id).
   // REQUIRES: the text is UTF-8.
@@ -57,8 +54,8 @@ class AddedTokens {
   const AddedToken* longest_at(std::string_view text, std::size_t place) const;
   bool is_inside_word(std::string_view text, std::size_t begin, std::size_t end) const;
 
-  std::vector<AddedToken> tokens_;  // by first byte, longer ones first
-  std::array<std::pair<std::uint32_t, std::uint32_t>, 256> with_first_byte_{};  // the range of tokens_
+  std::vector<AddedToken> tokens_;        // by first byte, longer ones first
+  std::array<bool, 256> begins_token_{};  // whether a token begins with the byte
   SplitPattern word_character_;
   bool crosses_into_space_ = false;
 };

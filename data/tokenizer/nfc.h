@@ -6,7 +6,8 @@
 
 namespace trireme {
 
-// The text in Normalization Form C (UAX 15).  REQUIRES: the text is UTF-8.
+// The text in Normalization Form C (UAX 15) of Unicode 15.  The `tokenizers` package goes by Unicode 13: it
+// doesn't order marks that are newer.  REQUIRES: the text is UTF-8.
 std::string to_nfc(std::string_view text);
 
 }  // namespace trireme

@@ -22,7 +22,7 @@ namespace {
 
 constexpr const char* kRemedy = "this tokenizer can't be used";
 
-// Letters and numbers of Unicode 15 and 16; the PCRE2 of Debian 12 knows 14.  The `tokenizers` package
+// Letters, numbers and marks of Unicode 15 and 16; the PCRE2 of Debian 12 knows 14.  The `tokenizers` package
 // knows 16.
 constexpr const char* kNewLetters =
     "\\x{1C89}-\\x{1C8A}\\x{A7CB}-\\x{A7CD}\\x{A7DA}-\\x{A7DC}\\x{105C0}-\\x{105F3}\\x{10D4A}-\\x{10D65}"
@@ -32,30 +32,34 @@ constexpr const char* kNewLetters =
     "\\x{16100}-\\x{1611D}\\x{16D40}-\\x{16D6C}\\x{18CFF}\\x{1B132}\\x{1B155}\\x{1DF25}-\\x{1DF2A}"
     "\\x{1E030}-\\x{1E06D}\\x{1E4D0}-\\x{1E4EB}\\x{1E5D0}-\\x{1E5ED}\\x{1E5F0}\\x{2B739}"
     "\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}";
-constexpr const char* kNewNumbers =
+constexpr const char* kNewDigits =
     "\\x{10D40}-\\x{10D49}\\x{116D0}-\\x{116E3}\\x{11BF0}-\\x{11BF9}\\x{11F50}-\\x{11F59}"
-    "\\x{16130}-\\x{16139}\\x{16D70}-\\x{16D79}\\x{1CCF0}-\\x{1CCF9}\\x{1D2C0}-\\x{1D2D3}"
+    "\\x{16130}-\\x{16139}\\x{16D70}-\\x{16D79}\\x{1CCF0}-\\x{1CCF9}"
     "\\x{1E4F0}-\\x{1E4F9}\\x{1E5F1}-\\x{1E5FA}";
+constexpr const char* kNewNumbersNoDigits = "\\x{1D2C0}-\\x{1D2D3}";
+constexpr const char* kNewMarks =
+    "\\x{897}\\x{CF3}\\x{ECE}\\x{10D69}-\\x{10D6D}\\x{10EFC}-\\x{10EFF}\\x{11241}\\x{113B8}-\\x{113C0}"
+    "\\x{113C2}\\x{113C5}\\x{113C7}-\\x{113CA}\\x{113CC}-\\x{113D0}\\x{113D2}\\x{113E1}-\\x{113E2}"
+    "\\x{11F00}-\\x{11F01}\\x{11F03}\\x{11F34}-\\x{11F3A}\\x{11F3E}-\\x{11F42}\\x{11F5A}\\x{13440}"
+    "\\x{13447}-\\x{13455}\\x{1611E}-\\x{1612F}\\x{1E08F}\\x{1E4EC}-\\x{1E4EF}\\x{1E5EE}-\\x{1E5EF}";
 
 // In each of these, what isn't white space is followed by a space in no alternative, and the only look
 // ahead is at the end of white space.
 struct Known {
   const char* expression;
-  bool always_ends_before_space;
+  WordRule rule;  // with one, a match always ends before that space
 };
 const std::array kKnown = {
-    Known{kGpt2Pattern, true},
-    // Llama 3
+    Known{kGpt2Pattern, WordRule::kGpt2},
     Known{R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
           R"(\s*[\r\n]+|\s+(?!\S)|\s+)",
-          true},
-    // Qwen 2 and 3
+          WordRule::kLlama3},
     Known{R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
           R"(\s*[\r\n]+|\s+(?!\S)|\s+)",
-          true},
-    Known{R"(\p{N})", false},
-    Known{R"(\p{N}+)", false},
-    Known{R"(\p{N}{1,3})", false},
+          WordRule::kQwen2},
+    Known{R"(\p{N})", WordRule::kNone},
+    Known{R"(\p{N}+)", WordRule::kNone},
+    Known{R"(\p{N}{1,3})", WordRule::kNone},
 };
 
 // From Oniguruma's dialect to PCRE2's, character by character.
@@ -147,7 +151,7 @@ class Translator {
     const std::string_view of_same_meaning = "rntfv";
     if (escaped == 's') return put(2, "\\p{White_Space}");
     if (escaped == 'S') return put(2, "\\P{White_Space}");
-    if (escaped == 'd') return put(2, "\\p{Nd}");
+    if (escaped == 'd') return put_category(2, "Nd");
     if (escaped == 'p') return translate_category();
     const bool is_mark = static_cast<unsigned char>(escaped) < 0x80 && std::ispunct(escaped) != 0;
     if (!is_mark && of_same_meaning.find(escaped) == std::string_view::npos)
@@ -170,9 +174,17 @@ class Translator {
         });
     const std::size_t size = in_braces ? close + 1 - at_ : 3;
     if (!is_category) refuse("'" + std::string(expression_.substr(at_, size)) + "'");
-    const std::string category = "\\p{" + std::string(name) + "}";
-    const std::string news = name == "L" ? kNewLetters : name == "N" ? kNewNumbers : "";
-    put(size, in_class_ || news.empty() ? category + news : "[" + category + news + "]");
+    put_category(size, std::string(name));
+  }
+
+  void put_category(std::size_t size, const std::string& name) {
+    std::string news;
+    if (name == "L") news = kNewLetters;
+    if (name == "M") news = kNewMarks;
+    if (name == "N" || name == "Nd") news = kNewDigits;
+    if (name == "N") news += kNewNumbersNoDigits;
+    const std::string members = "\\p{" + name + "}" + news;
+    put(size, in_class_ || news.empty() ? members : "[" + members + "]");
   }
 
   std::string_view expression_;
@@ -223,11 +235,13 @@ SplitPattern::SplitPattern(std::string_view expression, const std::string& where
   for (const Known& known : kKnown) {
     if (expression != known.expression) continue;
     never_crosses_into_space_ = true;
-    always_ends_before_space_ = known.always_ends_before_space;
+    rule_ = known.rule;
   }
 }
 
 SplitPattern::Match SplitPattern::find(std::string_view text, std::size_t from) const {
+  if (rule_ != WordRule::kNone)
+    if (const std::size_t end = ascii_word_end(rule_, text, from); end > from) return {from, end};
   const int result = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
                                  PCRE2_NO_UTF_CHECK, match_.get(), nullptr);
   if (result == PCRE2_ERROR_NOMATCH) return {};

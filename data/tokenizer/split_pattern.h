@@ -6,15 +6,17 @@
 #include <string>
 #include <string_view>
 
+#include "data/tokenizer/ascii_words.h"
+
 struct pcre2_real_code_8;
 struct pcre2_real_match_data_8;
 
 namespace trireme {
 
 // An expression as tokenizer.json files have them, in the dialect of Oniguruma.  Taken are literals, escapes,
-// classes, \p{general category}, \s, \d, groups that don't capture, looking ahead and behind, and
-// quantifiers: these mean the same in PCRE2, but for \s, and for letters and digits that came to Unicode
-// after PCRE2, both of which are translated.  All else is refused, as it may mean something else.
+// classes, \p{general category}, \s, \d, groups, looking ahead and behind, and quantifiers.  These mean the
+// same in PCRE2, but for \s, and for letters, numbers and marks that are newer than its Unicode: both are
+// translated.  All else is refused, as it may mean something else.
 //
 // find() works in memory of the object: one thread at a time.
 class SplitPattern {
@@ -35,7 +37,7 @@ class SplitPattern {
   // What is known of the expression, for the places where a text may be cut: a match never goes on from what
   // isn't white space into a space; and, for some, one always ends there.
   bool never_crosses_into_space() const { return never_crosses_into_space_; }
-  bool always_ends_before_space() const { return always_ends_before_space_; }
+  bool always_ends_before_space() const { return rule_ != WordRule::kNone; }
 
  private:
   struct Free {
@@ -47,7 +49,7 @@ class SplitPattern {
   std::unique_ptr<pcre2_real_code_8, Free> code_;
   std::unique_ptr<pcre2_real_match_data_8, Free> match_;
   bool never_crosses_into_space_ = false;
-  bool always_ends_before_space_ = false;
+  WordRule rule_ = WordRule::kNone;
 };
 
 // GPT-2's expression, which the pre-tokenizer "ByteLevel" has built in.
