@@ -172,7 +172,6 @@ void SentencePieceTokenizer::encode(std::string_view text, std::vector<std::int3
       encode_words(text, 0, tokens);
       break;
     case Unit::kPrefixedWord: {
-      // The last word has the spaces at the end: one alone would be an empty text to the library.
       const std::size_t first = spaced_word_end(text, 0);
       const bool has_more = text.find_first_not_of(' ', first) != std::string_view::npos;
       encode_by_library(has_more ? text.substr(0, first) : text, tokens);
@@ -205,7 +204,8 @@ void SentencePieceTokenizer::encode_words(std::string_view text, std::size_t spa
   };
   for (std::size_t begin = 0, end = 0; begin < text.size(); begin = end) {
     end = spaced_word_end(text, begin);
-    if (text.find_first_not_of(' ', end) == std::string_view::npos) end = text.size();
+    // Spaces at the end go with the last word: one alone, left out, would be an empty text to the library.
+    if (spaces_left_out > 0 && text.find_first_not_of(' ', end) == std::string_view::npos) end = text.size();
     cache_.encode(text.substr(begin + spaces_left_out, end - begin - spaces_left_out), tokens, encode_unseen);
   }
 }
