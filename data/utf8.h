@@ -1,7 +1,6 @@
-// Is this UTF-8?  And its characters.
+// Is this UTF-8?
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -21,15 +20,5 @@ class Utf8Checker {
   std::uint8_t high_ = 0xBF;
   bool valid_ = true;
 };
-
-// How many bytes at the beginning of the text are whole characters of UTF-8.
-std::size_t valid_utf8_size(std::string_view text);
-
-// The first and the last character.  REQUIRES: the text is UTF-8 and not empty.
-std::string_view first_character(std::string_view text);
-std::string_view last_character(std::string_view text);
-
-// Whether the character has Unicode's property White_Space.
-bool is_white_space(std::string_view character);
 
 }  // namespace trireme

@@ -5,7 +5,7 @@
 
 #include <glog/logging.h>
 
-#include "data/utf8.h"
+#include "data/unicode.h"
 
 namespace trireme {
 namespace {
@@ -14,6 +14,13 @@ namespace {
 constexpr const char* kWordCharacter =
     "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\u200C\u200D\u24B6-\u24E9\U0001F130-\U0001F149"
     "\U0001F150-\U0001F169\U0001F170-\U0001F189]";
+
+// Of the white space that the text begins with, which the package takes to be what has the property
+// White_Space.
+std::size_t stripped_bytes(std::string_view text) {
+  const bool is_separator = !text.empty() && text.front() >= '\x1C' && text.front() <= '\x1F';
+  return is_separator ? 0 : white_space_bytes(text);
+}
 
 std::uint8_t first_byte(const AddedToken& token) {
   return static_cast<std::uint8_t>(token.content.front());
@@ -58,16 +65,12 @@ AddedTokens::Found AddedTokens::find(std::string_view text, std::size_t from, st
     if (token->lstrip) {
       while (found.begin > done) {
         const std::string_view character = last_character(text.substr(0, found.begin));
-        if (!is_white_space(character)) break;
+        if (stripped_bytes(character) == 0) break;
         found.begin -= character.size();
       }
     }
     if (token->rstrip) {
-      while (found.end < text.size()) {
-        const std::string_view character = first_character(text.substr(found.end));
-        if (!is_white_space(character)) break;
-        found.end += character.size();
-      }
+      while (const std::size_t space = stripped_bytes(text.substr(found.end))) found.end += space;
     }
     return found;
   }
@@ -86,7 +89,7 @@ const AddedToken* AddedTokens::longest_at(std::string_view text, std::size_t pla
 bool AddedTokens::is_inside_word(std::string_view text, std::size_t begin, std::size_t end) const {
   const auto is_word = [&](std::string_view character) { return word_character_.find(character, 0).end > 0; };
   return (begin > 0 && is_word(last_character(text.substr(0, begin)))) ||
-         (end < text.size() && is_word(first_character(text.substr(end))));
+         (end < text.size() && is_word(text.substr(end, character_bytes(text.substr(end)))));
 }
 
 }  // namespace trireme

@@ -9,7 +9,7 @@
 #include "data/json.h"
 #include "data/tokenizer/byte.h"
 #include "data/tokenizer/nfc.h"
-#include "data/utf8.h"
+#include "data/unicode.h"
 
 namespace trireme {
 namespace {

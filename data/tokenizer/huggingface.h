@@ -67,17 +67,15 @@ class HuggingFaceTokenizer final : public Tokenizer {
 
  private:
   void encode_utf8(std::string_view text, std::vector<std::int32_t>& tokens);
-  void encode_part(std::string_view part, std::vector<std::int32_t>& tokens);
   void split(std::size_t pattern, std::string_view part, std::vector<std::int32_t>& tokens);
   void encode_word(std::string_view word, std::vector<std::int32_t>& tokens);
 
   HuggingFaceFile file_;
   std::int32_t end_of_document_;
   MergeTable table_;
-  AddedTokens raw_tokens_;         // found in the text as it is
-  AddedTokens normalized_tokens_;  // found after normalization
-  std::unordered_map<std::string_view, std::int32_t>
-      words_;  // tokens by their bytes, if whole words go first
+  AddedTokens raw_tokens_;                                    // found in the text as it is
+  AddedTokens normalized_tokens_;                             // found after normalization
+  std::unordered_map<std::string_view, std::int32_t> words_;  // by their bytes, if whole ones go first
   bool can_cut_before_space_ = false;
   std::vector<std::int32_t> symbols_;  // of the word that is being merged
   WordCache cache_;

@@ -7,7 +7,7 @@
 #include "data/json.h"
 #include "data/tokenizer/huggingface.h"
 #include "data/tokenizer/nfc.h"
-#include "data/utf8.h"
+#include "data/unicode.h"
 
 namespace trireme {
 namespace {
@@ -97,7 +97,7 @@ struct ByteAlphabet {
   bool decode(std::string_view written, std::string& decoded) const {
     decoded.clear();
     while (!written.empty()) {
-      const std::string_view character = first_character(written);
+      const std::string_view character = written.substr(0, character_bytes(written));
       const auto found = bytes.find(character);
       if (found == bytes.end()) return false;
       decoded += found->second;

@@ -12,7 +12,7 @@
 #include "data/tokenizer/base64.h"
 #include "data/tokenizer/byte.h"
 #include "data/tokenizer/sentencepiece_settings.h"
-#include "data/utf8.h"
+#include "data/unicode.h"
 
 namespace trireme {
 namespace {
@@ -26,9 +26,17 @@ bool is_control(char c) {
 
 // How much of the beginning of a text the library can be given so that all of it comes back.
 std::size_t plain_size(std::string_view text) {
-  const auto control = std::find_if(text.begin(), text.end(), is_control);
-  text = text.substr(0, static_cast<std::size_t>(control - text.begin()));
-  return valid_utf8_size(text.substr(0, text.find(kSpaceSign)));
+  std::size_t size = 0;
+  while (size < text.size() && !is_control(text[size])) {
+    if (static_cast<unsigned char>(text[size]) < 0x80) {
+      ++size;
+      continue;
+    }
+    const std::size_t character = character_bytes(text.substr(size));
+    if (character == 1 || text.substr(size, character) == kSpaceSign) break;  // of one byte: no UTF-8
+    size += character;
+  }
+  return size;
 }
 
 // The end of the word that begins at `begin`: spaces, then others.

@@ -14,7 +14,7 @@
 
 namespace trireme {
 
-// A file beside tests/data/golden/make_golden.py, which makes them.
+// A file beside tests/data/golden/make_tokenizers.py, which makes them.
 inline std::string golden(const std::string& file) {
   return std::string(TRIREME_SOURCE_DIR) + "/tests/data/golden/" + file;
 }

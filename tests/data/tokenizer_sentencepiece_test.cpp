@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "data/durable_file.h"
+#include "data/prepare_pairs.h"
 #include "data/tokenizer/base64.h"
 #include "data/tokenizer/sentencepiece.h"
 #include "tests/data/prepared.h"
@@ -177,6 +179,26 @@ TEST(PrepareWithSentencePiece, TrainsOneTokenizerOnAllInputs) {
   options.tokenizer = "sentencepiece";
   options.end_of_document = "</s>";
   EXPECT_THAT([&] { prepare_quietly(options); }, ThrowsUserError(HasSubstr("--end-of-document: is for")));
+}
+
+TEST(PrepareWithSentencePiece, PairsShareItsSubwords) {
+  const TempDir dir;
+  std::string rows;
+  std::istringstream lines(made_up_prose(30000, 10));
+  for (std::string source, target; lines >> source >> target;) rows += source + "\t" + target + "X\n";
+  write_durably(dir / "pairs.tsv", rows);
+  PairPrepareOptions options;
+  options.inputs.inputs = {dir / "pairs.tsv"};
+  options.common.output = dir / "out";
+  options.common.tokenizer = "sentencepiece";
+  options.common.vocab_size = 600;
+  const PairPrepareSummary summary = prepare_pairs(options, [](const PrepareProgress&) {});
+  EXPECT_GT(summary.training_bytes, 20000);
+  const auto tokenizer = load_tokenizer(dir / "out/tokenizer.json");
+  EXPECT_EQ(tokenizer->kind(), "sentencepiece");
+  EXPECT_EQ(tokenizer->bytes_of(tokens_of_text(*tokenizer, "aX").back()),
+            "X");  // of targets only, but no bytes
+  EXPECT_GT(tokens_of_text(*tokenizer, "X").back(), 258);
 }
 
 TEST(Base64, BringsBytesBack) {

@@ -1,10 +1,10 @@
 """Makes the golden files of tokenizer_huggingface_test.cpp and tokenizer_sentencepiece_test.cpp.
 
-    python make_golden.py FOLDER [NUMBER-OF-STRINGS [SEED]]
+    python make_tokenizers.py FOLDER [NUMBER-OF-STRINGS [SEED]]
 
 Trains small tokenizers, NAME.json and NAME.model, and writes NAME_cases.json: pairs of a string and the tokens that
 Hugging Face's `tokenizers` (without special tokens) or Google's `sentencepiece` give for it.  The files beside this
-script are made by `python make_golden.py .` with tokenizers 0.23.3 and sentencepiece 0.2.3.  Other numbers and seeds
+script are made by `python make_tokenizers.py .` with tokenizers 0.23.3 and sentencepiece 0.2.3.  Other numbers and seeds
 give as much to compare as one likes.
 """
 
