@@ -14,6 +14,7 @@
 #include "data/text_sample.h"
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/byte.h"
+#include "data/tokenizer/sentencepiece.h"
 #include "data/user_error.h"
 #include "data/utf8.h"
 
@@ -23,10 +24,16 @@ namespace {
 using Files = std::vector<std::filesystem::path>;
 using OnProgress = std::function<void(const PrepareProgress&)>;
 
+constexpr const char* kSentencePieceBpe = "sentencepiece-bpe";
 constexpr std::int64_t kMaxVocabSize = 1 << 20;
 constexpr std::int64_t kMaxShardTokens = std::int64_t{1} << 30;
 
 }  // namespace
+
+bool trains_tokenizer(const PrepareOptions& options) {
+  return options.tokenizer == BpeTokenizer::kKind || options.tokenizer == SentencePieceTokenizer::kKind ||
+         options.tokenizer == kSentencePieceBpe;
+}
 
 void check_options(const PrepareOptions& options) {
   const auto check_range = [](const char* option, double value, double low, double high) {
@@ -35,12 +42,15 @@ void check_options(const PrepareOptions& options) {
     what << "is " << value << ", not between " << low << " and " << high;
     throw UserError(option, what.str(), "choose a value in between");
   };
-  if (options.tokenizer == BpeTokenizer::kKind && options.vocab_size < BpeTokenizer::kFirstMerge)
+  if (trains_tokenizer(options) && options.vocab_size < BpeTokenizer::kFirstMerge)
     throw UserError("--vocab-size",
                     "is " + std::to_string(options.vocab_size) + ": too small for the " +
                         std::to_string(BpeTokenizer::kFirstMerge) +
                         " tokens of bytes and the end of a document",
                     "choose more, such as 4096, or --tokenizer byte");
+  if (!options.end_of_document.empty() &&
+      (trains_tokenizer(options) || options.tokenizer == ByteTokenizer::kKind))
+    throw UserError("--end-of-document", "is for tokenizers of other programs", "leave it out");
   check_range("--vocab-size", static_cast<double>(options.vocab_size), 0, kMaxVocabSize);
   check_range("--validation-fraction", options.validation_fraction, 0.0, 0.5);
   check_range("--shard-tokens", static_cast<double>(options.shard_tokens), 1, kMaxShardTokens);
@@ -69,7 +79,7 @@ class Survey final : public DocumentSink {
   Survey(const PrepareOptions& options, std::int64_t total_bytes, const OnProgress& on_progress)
       : planner_(options.validation_fraction, options.seed),
         sample_(options.training_mib << 20),
-        wants_sample_(options.tokenizer == BpeTokenizer::kKind),
+        wants_sample_(trains_tokenizer(options)),
         total_bytes_(total_bytes),
         on_progress_(on_progress) {}
 
@@ -126,7 +136,7 @@ class Encoding final : public DocumentSink {
     if (position_ + static_cast<std::int64_t>(text_.size()) > validation_begin_) cross_border();
     if (text_.size() < kPieceBytes) return;
     const std::size_t cut = tokenizer_.safe_cut(text_);
-    encode(cut == 0 ? text_.size() : cut);  // a mebibyte without a space is cut anywhere
+    encode(cut == 0 ? character_begin(text_.size() - 1) : cut);  // no safe place: between any two characters
   }
   void end_document() override {
     encode(text_.size());
@@ -154,15 +164,18 @@ class Encoding final : public DocumentSink {
 
   // The rest of the document is for validation; no character of UTF-8 is cut.
   void cross_border() {
-    auto border = static_cast<std::size_t>(std::max<std::int64_t>(validation_begin_ - position_, 0));
-    const auto is_inside_character = [&] {
-      return (static_cast<unsigned char>(text_[border]) & 0xC0) == 0x80;
-    };
-    for (int i = 0; i < 3 && border > 0 && is_inside_character(); ++i) --border;
-    encode(border);
+    encode(
+        character_begin(static_cast<std::size_t>(std::max<std::int64_t>(validation_begin_ - position_, 0))));
     end_part();
     split_ = &validation_;
     validation_begin_ = SplitPlan::kNever;
+  }
+
+  // Where the character of UTF-8 begins that has the byte at `place` of what has been gathered.
+  std::size_t character_begin(std::size_t place) const {
+    for (int i = 0; i < 3 && place > 0 && (static_cast<unsigned char>(text_[place]) & 0xC0) == 0x80; ++i)
+      --place;
+    return place;
   }
 
   // The first `size` bytes of what has been gathered.
@@ -202,18 +215,34 @@ class Encoding final : public DocumentSink {
   std::int64_t num_bytes_ = 0;
 };
 
+std::unique_ptr<Tokenizer> train_tokenizer(const PrepareOptions& options, const TextSample& sample) {
+  if (options.tokenizer == BpeTokenizer::kKind) {
+    BpeTrainer trainer;
+    for (const auto& [number, text] : sample.pieces()) trainer.add(text);
+    return std::make_unique<BpeTokenizer>(trainer.train(static_cast<int>(options.vocab_size)));
+  }
+  std::vector<std::string_view> texts;
+  for (const auto& [number, text] : sample.pieces()) texts.push_back(text);
+  const bool is_bpe = options.tokenizer == kSentencePieceBpe;
+  return train_sentencepiece(texts, is_bpe ? SentencePieceType::kBpe : SentencePieceType::kUnigram,
+                             options.vocab_size);
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> make_tokenizer(const PrepareOptions& options, const TextSample& sample) {
   if (options.tokenizer == ByteTokenizer::kKind) return std::make_unique<ByteTokenizer>();
-  if (options.tokenizer != BpeTokenizer::kKind) return load_tokenizer(options.tokenizer);
-  BpeTrainer trainer;
-  for (const auto& [number, text] : sample.pieces()) trainer.add(text);
-  auto tokenizer = std::make_unique<BpeTokenizer>(trainer.train(static_cast<int>(options.vocab_size)));
+  if (!trains_tokenizer(options)) {
+    auto tokenizer = import_tokenizer(options.tokenizer, options.end_of_document);
+    LOG_IF(WARNING, !tokenizer->losses().empty())
+        << options.tokenizer << " does not keep all of a text; lost are " << tokenizer->losses();
+    return tokenizer;
+  }
+  auto tokenizer = train_tokenizer(options, sample);
   LOG(INFO) << "trained a tokenizer of " << tokenizer->vocab_size() << " tokens on "
             << (sample.is_whole() ? "all " : "a sample of ") << sample.size_bytes() << " bytes of text";
   LOG_IF(WARNING, tokenizer->vocab_size() < options.vocab_size)
-      << "the text has no more pairs that occur twice: the vocabulary has " << tokenizer->vocab_size()
+      << "the text has no more pieces that occur twice: the vocabulary has " << tokenizer->vocab_size()
       << " tokens instead of " << options.vocab_size;
   return tokenizer;
 }

@@ -21,8 +21,11 @@ struct PrepareOptions {
   bool replace = false;             // an older data set in `output`, once the new one is whole
   DocumentOptions documents;
 
-  std::string tokenizer = "bpe";    // "byte", "bpe", or a tokenizer file to use
-  std::int64_t vocab_size = 4096;   // of a "bpe" to be trained
+  // "byte"; "bpe", "sentencepiece" or "sentencepiece-bpe", to be trained; or a file that import_tokenizer()
+  // takes.
+  std::string tokenizer = "bpe";
+  std::string end_of_document;      // for import_tokenizer()
+  std::int64_t vocab_size = 4096;   // of a tokenizer to be trained
   std::int64_t training_mib = 128;  // of text it is trained on, at most: they are kept in memory
 
   double validation_fraction = 0.05;                  // SplitPlan says how
@@ -57,6 +60,8 @@ PrepareSummary prepare(const PrepareOptions& options,
 
 // Throws the UserError for an option out of its range or an output that is taken.
 void check_options(const PrepareOptions& options);
+// Whether the tokenizer is one to be trained.
+bool trains_tokenizer(const PrepareOptions& options);
 // The tokenizer that the options name, trained on the sample if that is asked for.
 std::unique_ptr<Tokenizer> make_tokenizer(const PrepareOptions& options, const TextSample& sample);
 // Completes the manifest, which has its splits, writes it and the tokenizer and gives the folder its name.

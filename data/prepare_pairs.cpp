@@ -7,7 +7,7 @@
 #include "data/checksum.h"
 #include "data/pair_shard_writer.h"
 #include "data/random.h"
-#include "data/tokenizer/bpe.h"
+#include "data/tokenizer/tokenizer.h"
 #include "data/user_error.h"
 #include "data/utf8.h"
 
@@ -92,7 +92,7 @@ class Survey final : public UniquePairs {
   Survey(const PrepareOptions& options, std::int64_t total_bytes, const OnProgress& on_progress)
       : UniquePairs("surveying the pairs", total_bytes, on_progress),
         sample_(options.training_mib << 20),
-        wants_sample_(options.tokenizer == BpeTokenizer::kKind) {}
+        wants_sample_(trains_tokenizer(options)) {}
 
   std::int64_t num_not_utf8() const { return num_not_utf8_; }
   // REQUIRES: all has been read.

@@ -1,6 +1,7 @@
 #include "data/unicode.h"
 
 #include <cstdint>
+#include <cstring>
 
 namespace trireme {
 namespace {
@@ -39,6 +40,28 @@ Character first_character(std::string_view text) {
 
 std::size_t character_bytes(std::string_view text) {
   return first_character(text).num_bytes;
+}
+
+std::size_t valid_utf8_size(std::string_view text) {
+  std::size_t size = 0;
+  while (size < text.size()) {
+    std::uint64_t eight = 0;
+    if (size + sizeof(eight) <= text.size()) std::memcpy(&eight, text.data() + size, sizeof(eight));
+    if (size + sizeof(eight) <= text.size() && (eight & 0x8080808080808080u) == 0) {  // all of them ASCII
+      size += sizeof(eight);
+      continue;
+    }
+    const Character character = first_character(text.substr(size));
+    if (character.code == kNoCharacter) return size;
+    size += character.num_bytes;
+  }
+  return size;
+}
+
+std::string_view last_character(std::string_view text) {
+  std::size_t begin = text.size() - 1;
+  while ((static_cast<std::uint8_t>(text[begin]) & 0xC0) == 0x80) --begin;
+  return text.substr(begin);
 }
 
 std::size_t white_space_bytes(std::string_view text) {

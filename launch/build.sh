@@ -14,6 +14,7 @@ packages=(
   cmake g++ ninja-build pkg-config ccache
   openmpi-bin libopenmpi-dev libhdf5-dev libgoogle-glog-dev
   libtomlplusplus-dev nlohmann-json3-dev libcli11-dev libxxhash-dev libzstd-dev zlib1g-dev
+  libpcre2-dev libsentencepiece-dev libutf8proc-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 read -r -a extra <<<"${TRIREME_EXTRA_PACKAGES:-}"

@@ -1,7 +1,6 @@
 // Byte-pair encoding over bytes (Sennrich, Haddow, Birch 2016), trained on the corpus.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -10,15 +9,11 @@
 #include <vector>
 
 #include "data/tokenizer/byte.h"
+#include "data/tokenizer/merge_table.h"
 #include "data/tokenizer/tokenizer.h"
+#include "data/tokenizer/word_cache.h"
 
 namespace trireme {
-
-struct TokenPair {
-  std::int32_t left = 0;
-  std::int32_t right = 0;
-  bool operator==(const TokenPair&) const = default;
-};
 
 // Merge i joins two earlier tokens to the token kFirstMerge + i.  A word's bytes are merged by the earliest
 // merge that applies, again and again.
@@ -40,29 +35,13 @@ class BpeTokenizer final : public Tokenizer {
   const std::vector<TokenPair>& merges() const { return merges_; }
 
  private:
-  // One cache line: the tokens of a frequent word, found by the word's hash; a newer word takes the place.
-  struct alignas(64) CachedWord {
-    static constexpr std::size_t kMaxBytes = 30;
-    static constexpr std::size_t kMaxTokens = 8;
-    std::uint8_t num_bytes = 0;
-    std::uint8_t num_tokens = 0;
-    std::array<char, kMaxBytes> bytes;
-    std::array<std::int32_t, kMaxTokens> tokens;
-  };
-  // The merge of a pair, in an open hash table; `token` is 0 where there is none.
-  struct Slot {
-    std::uint64_t pair = 0;
-    std::int32_t token = 0;
-  };
-
-  std::int32_t merged(std::int32_t left, std::int32_t right) const;
   void encode_word(std::string_view word, std::vector<std::int32_t>& tokens) const;
 
   std::vector<TokenPair> merges_;
-  std::vector<Slot> slots_;
+  MergeTable table_;
   std::string merged_bytes_;              // of all merged tokens, joined
   std::vector<std::size_t> bytes_begin_;  // of each merged token, and the end
-  std::vector<CachedWord> cache_;
+  WordCache cache_;
 };
 
 // Counts the words of a corpus, then finds the merges: at each turn the most frequent pair of neighbours, of

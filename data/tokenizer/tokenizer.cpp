@@ -5,8 +5,11 @@
 #include "data/checksum.h"
 #include "data/durable_file.h"
 #include "data/json.h"
+#include "data/tokenizer/base64.h"
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/byte.h"
+#include "data/tokenizer/huggingface.h"
+#include "data/tokenizer/sentencepiece.h"
 #include "data/tokenizer/words.h"
 
 namespace trireme {
@@ -21,27 +24,18 @@ std::string Tokenizer::identity() const {
   return to_hex(checksum_of(to_json()));
 }
 
-std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path) {
-  const std::string where = path.string();
-  const Json json = parse_json(read_whole_file(path), where);
-  const auto format = json_value<std::string>(json, "format", where);
-  if (format != kTokenizerFormat)
-    throw UserError(where, "has format '" + format + "' instead of '" + kTokenizerFormat + "'",
-                    "it is no tokenizer of this version: prepare the data again");
-  const auto kind = json_value<std::string>(json, "kind", where);
-  if (kind == ByteTokenizer::kKind) return std::make_unique<ByteTokenizer>();
-  if (kind != BpeTokenizer::kKind)
-    throw UserError(where, "has a tokenizer of the unknown kind '" + kind + "'", "use one of: byte, bpe");
+namespace {
 
+std::unique_ptr<Tokenizer> load_bpe(const LargeJson& json, const std::string& where) {
   std::vector<TokenPair> merges;
   std::vector<std::size_t> sizes(BpeTokenizer::kFirstMerge, 1);  // bytes of each token so far
   const auto fail_merge = [&](const char* what) {
     throw UserError(where, "merge " + std::to_string(merges.size()) + " " + what,
                     "bring back a good copy or prepare the data again");
   };
-  for (const Json& merge : json_value<Json>(json, "merges", where)) {
+  for (const LargeJson& merge : json_value<LargeJson>(json, "merges", where)) {
     const auto limit = static_cast<std::int64_t>(BpeTokenizer::kFirstMerge + merges.size());
-    const auto is_token = [&](const Json& value) {
+    const auto is_token = [&](const LargeJson& value) {
       return value.is_number_integer() && value >= 0 && value < limit && value != kEndOfDocument;
     };
     if (!merge.is_array() || merge.size() != 2 || !is_token(merge[0]) || !is_token(merge[1]))
@@ -51,6 +45,60 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path) {
     if (sizes.back() > kMaxWordBytes) fail_merge("is longer than any word");
   }
   return std::make_unique<BpeTokenizer>(std::move(merges));
+}
+
+std::unique_ptr<Tokenizer> load_huggingface(const LargeJson& json, const std::string& where) {
+  auto file = HuggingFaceFile::parse(json_value<std::string>(json, "file", where), where);
+  const auto end_of_document = json_value<std::int64_t>(json, "end_of_document", where);
+  if (end_of_document < 0 || end_of_document >= static_cast<std::int64_t>(file.bytes.size()))
+    throw UserError(where, "key 'end_of_document' is no token", "bring back a good copy");
+  return std::make_unique<HuggingFaceTokenizer>(std::move(file), static_cast<std::int32_t>(end_of_document));
+}
+
+std::unique_ptr<Tokenizer> load_sentencepiece(const LargeJson& json, const std::string& where) {
+  auto model = from_base64(json_value<std::string>(json, "model", where));
+  if (!model) throw UserError(where, "key 'model' is no Base64", "bring back a good copy");
+  return SentencePieceTokenizer::load(*std::move(model),
+                                      json_value<std::int64_t>(json, "end_of_document", where), where);
+}
+
+// Of ours.
+std::unique_ptr<Tokenizer> read_tokenizer(const LargeJson& json, const std::string& where) {
+  const auto format = json_value<std::string>(json, "format", where);
+  if (format != kTokenizerFormat)
+    throw UserError(where, "has format '" + format + "' instead of '" + kTokenizerFormat + "'",
+                    "it is no tokenizer of this version: prepare the data again");
+  const auto kind = json_value<std::string>(json, "kind", where);
+  if (kind == ByteTokenizer::kKind) return std::make_unique<ByteTokenizer>();
+  if (kind == BpeTokenizer::kKind) return load_bpe(json, where);
+  if (kind == HuggingFaceTokenizer::kKind) return load_huggingface(json, where);
+  if (kind == SentencePieceTokenizer::kKind) return load_sentencepiece(json, where);
+  throw UserError(where, "has a tokenizer of the unknown kind '" + kind + "'",
+                  "use one of: byte, bpe, huggingface, sentencepiece");
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path) {
+  const std::string where = path.string();
+  return read_tokenizer(parse_json<LargeJson>(read_whole_file(path), where), where);
+}
+
+std::unique_ptr<Tokenizer> import_tokenizer(const std::filesystem::path& path,
+                                            const std::string& end_of_document) {
+  const std::string where = path.string();
+  const std::string text = read_whole_file(path);
+  if (path.extension() == ".model") return SentencePieceTokenizer::import(text, end_of_document, where);
+  const auto json = parse_json<LargeJson>(text, where);
+  if (json.is_object() && !json.contains("format") && json.contains("model")) {
+    auto file = HuggingFaceFile::parse(text, where);
+    const std::int32_t end = file.find_end_of_document(end_of_document, where);
+    return std::make_unique<HuggingFaceTokenizer>(std::move(file), end);
+  }
+  if (!end_of_document.empty())
+    throw UserError("--end-of-document",
+                    "is for tokenizers of other programs; " + where + " is one of Trireme's", "leave it out");
+  return read_tokenizer(json, where);
 }
 
 void save_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& path) {

@@ -1,4 +1,4 @@
-// Text to tokens and back, without loss for any bytes.
+// Text to tokens and back.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,9 @@
 
 namespace trireme {
 
-// decode(encode(bytes)) == bytes, valid UTF-8 or not.  encode() never makes the end-of-document token: who
-// joins documents puts it between them; it decodes to nothing.
+// decode(encode(bytes)) == bytes, valid UTF-8 or not, but for what losses() names: only tokenizers of other
+// programs lose anything.  encode() doesn't make the end-of-document token (but where such a tokenizer finds
+// it spelled out in the text): who joins documents puts it between them; it decodes to nothing.
 //
 // encode() keeps what it has learned about frequent words: one thread at a time.
 class Tokenizer {
@@ -37,7 +38,9 @@ class Tokenizer {
   // are those of the whole, whatever follows.  0 if there is no such place.
   virtual std::size_t safe_cut(std::string_view text) const = 0;
 
-  virtual std::string kind() const = 0;  // "byte", "bpe"
+  virtual std::string kind() const = 0;  // "byte", "bpe", "huggingface", "sentencepiece"
+  // What decode(encode(bytes)) doesn't bring back, in words for the user; empty if it brings back all.
+  virtual std::string losses() const { return {}; }
   // The whole tokenizer; load_tokenizer() has it back.  Equal tokenizers give equal text.
   virtual std::string to_json() const = 0;
   // A short name for exactly this tokenizer: shards carry it.
@@ -46,6 +49,11 @@ class Tokenizer {
 
 // Throws a UserError for a file that is no tokenizer of ours.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
+// Also takes tokenizer.json of Hugging Face and, by the name *.model, SentencePiece's models.
+// `end_of_document` is the text of the token that ends a document, for these two; if empty, a usual one is
+// found.
+std::unique_ptr<Tokenizer> import_tokenizer(const std::filesystem::path& path,
+                                            const std::string& end_of_document);
 // Durable; REFUSES to overwrite.
 void save_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& path);
 

@@ -30,6 +30,10 @@ Examples:
   trireme prepare books/ --output data/books
   trireme prepare fortunes.txt --separator % --vocab-size 2048 --output data/fortunes
   trireme prepare dump.jsonl.zst --field content --tokenizer data/books/tokenizer.json --output data/dump
+  trireme prepare books/ --tokenizer Llama-3.1-8B/tokenizer.json --output data/books-llama
+
+Tokenizers: one that is trained sees all inputs, of pairs both sides, and they share its subwords.  Of Hugging Face,
+byte-level BPE is taken (GPT-2, Llama 3, Qwen and relatives).  It goes into OUTPUT, and from there with each run.
 
 Validation: documents are drawn by (seed, number of the document).  If that doesn't give about --validation-fraction
 of the text, as with one large file, the end of every document is for validation instead.
@@ -40,7 +44,7 @@ than --max-tokens are left out, and counted.  Pairs are drawn for validation by 
 is in both parts.
 
   trireme prepare --pairs locale/de/ --output data/de
-  trireme prepare --source news.en --target news.de --vocab-size 32000 --output data/news
+  trireme prepare --source news.en --target news.de --tokenizer sentencepiece --vocab-size 32000 --output data/news
 
 OUTPUT appears when all of it is written and on the disk, and is not touched if anything fails.)";
 
@@ -255,9 +259,15 @@ void add_prepare_command(CLI::App& app) {
   command.add_option("--field", options.documents.field, "Member of a row of JSON Lines that holds the text")
       ->capture_default_str();
   command
-      .add_option("--tokenizer", options.tokenizer,
-                  "'byte', 'bpe' (trained on this text), or the tokenizer.json of another data set")
+      .add_option(
+          "--tokenizer", options.tokenizer,
+          "'byte'; 'bpe', 'sentencepiece' (unigram) or 'sentencepiece-bpe', trained on this text; or a "
+          "file: the tokenizer.json of another data set or of Hugging Face, a *.model of SentencePiece")
       ->capture_default_str();
+  command.add_option(
+      "--end-of-document", options.end_of_document,
+      "Token of a file of Hugging Face or SentencePiece that ends a document; by default a usual one, "
+      "as <|endoftext|> or </s>");
   command.add_option("--vocab-size", options.vocab_size, "Tokens of a trained tokenizer")
       ->capture_default_str();
   command
