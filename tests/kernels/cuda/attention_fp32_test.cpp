@@ -235,6 +235,13 @@ TEST(AttentionFp32, QueriesWithoutKeysGiveZeros) {
   EXPECT_GT(problem.lse.floats()[151], -std::numeric_limits<float>::infinity());
 }
 
+TEST(AttentionFp32, KeysWithoutQueriesGetZeros) {
+  Problem problem(Case{{2, 0, 70, 2, 1, 8}});
+  problem.forward();
+  problem.backward();
+  problem.expect_right();
+}
+
 TEST(AttentionFp32, IsTheSameEachTime) {
   const Case c{{2, 150, 150, 2, 1, 48}, true, 0, false, Documents::kNone, 0.1F};
   Problem first(c);
