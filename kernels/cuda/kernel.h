@@ -12,18 +12,17 @@
 
 namespace trireme::cuda {
 
-// Of blocks of one dimension.
 class KernelShape {
  public:
   KernelShape(const void* kernel, int num_threads, int shared_bytes);
   KernelShape(const KernelShape&) = delete;
   KernelShape& operator=(const KernelShape&) = delete;
 
-  // Those that live, which are the program's if kernels are variables of namespaces.
+  // Of all kernels that are variables of namespaces, from the start of main() on.
   static const std::vector<const KernelShape*>& all();
 
   const void* function() const { return function_; }
-  int threads() const { return threads_; }
+  int threads() const { return threads_; }  // of a block
   int dynamic_shared_bytes() const { return dynamic_shared_bytes_; }
 
  private:
@@ -32,7 +31,7 @@ class KernelShape {
   int dynamic_shared_bytes_;
 };
 
-// REQUIRES: lives as long as the program.
+// Made before main(), it lives as long as the program.
 template <typename... Parameters>
 class Kernel : public KernelShape {
  public:
@@ -40,15 +39,15 @@ class Kernel : public KernelShape {
       : KernelShape(reinterpret_cast<const void*>(kernel), num_threads, shared_bytes) {}
 
   // On the stream's device, which is the calling thread's current one.  No blocks are no work.
-  void launch(std::int64_t blocks, const StreamState& stream, Parameters... parameters) const {
-    if (blocks == 0) return;
-    // More than a block's 48 KiB must be asked for, on each device.
+  void launch(std::int64_t num_blocks, const StreamState& stream, Parameters... parameters) const {
+    if (num_blocks == 0) return;
+    // More than every block may have must be asked for, on each device.
     if (dynamic_shared_bytes() > 48 * 1024) {
       TRIREME_CUDA(cudaFuncSetAttribute(function(), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                         dynamic_shared_bytes()));
     }
     void* arguments[] = {&parameters...};
-    TRIREME_CUDA(cudaLaunchKernel(function(), dim3(static_cast<unsigned>(blocks)),
+    TRIREME_CUDA(cudaLaunchKernel(function(), dim3(static_cast<unsigned>(num_blocks)),
                                   dim3(static_cast<unsigned>(threads())), arguments,
                                   static_cast<std::size_t>(dynamic_shared_bytes()), stream.handle()));
   }
