@@ -77,6 +77,13 @@ std::string short_name(const std::string& symbol) {
   return name;
 }
 
+// .../kernels/cuda/f.cu.o -> f.cu
+std::string file_of(const std::string& object) {
+  static const std::regex pattern(R"(.*/kernels/cuda/(.*)\.o)");
+  std::smatch match;
+  return std::regex_match(object, match, pattern) ? match[1] : object;
+}
+
 // Kernels in the order of the text.
 std::vector<CompiledKernel> kernels_of(const std::string& ptx, const std::string& object) {
   static const std::regex entry(R"(\.entry ([\w$]+))"), threads(R"(\.maxntid (\d+))");
@@ -91,6 +98,7 @@ std::vector<CompiledKernel> kernels_of(const std::string& ptx, const std::string
     kernel.symbol = match[1];
     kernel.name = short_name(kernel.symbol);
     kernel.object = object;
+    kernel.file = file_of(object);
     const std::size_t body = text.find("\n{");
     const std::string head = text.substr(0, body);
     if (std::regex_search(head, match, threads)) kernel.max_threads = std::stoi(match[1]);

@@ -18,7 +18,8 @@ struct MachineCode {
 struct CompiledKernel {
   std::string symbol;
   std::string name;                    // as a person writes it, without namespaces and parameters
-  std::string object;                  // the file
+  std::string object;                  // where it was read
+  std::string file;                    // of kernels/cuda/: "attention/forward_fp32_64.cu"
   int max_threads = 0;                 // of a block: __launch_bounds__, or 0
   std::string ptx;                     // the body
   std::map<int, MachineCode> by_arch;  // 80: sm_80
