@@ -1,6 +1,7 @@
 // Who sees whom: attention's masks, by block and by element.
 #pragma once
 
+#include "kernels/cuda/attention/base2.cuh"
 #include "kernels/cuda/attention/parameters.h"
 
 namespace trireme::cuda {
@@ -30,7 +31,7 @@ class Mask {
                            ? nullptr
                            : p.key_documents + static_cast<std::int64_t>(b) * p.num_keys),
         // In units of log 2, as scores are.
-        slope_(p.alibi_slopes == nullptr ? 0.0F : p.alibi_slopes[h] * 1.44269504F) {}
+        slope_(p.alibi_slopes == nullptr ? 0.0F : p.alibi_slopes[h] * kLog2E) {}
 
   // The keys that causality and window let any of the queries [queries.begin, queries.end) see.
   __device__ Range keys_of(Range queries) const {

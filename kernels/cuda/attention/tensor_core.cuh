@@ -3,28 +3,10 @@
 
 #include <cuda_bf16.h>
 
+#include "kernels/cuda/attention/async_copy.cuh"
+#include "kernels/cuda/attention/base2.cuh"
+
 namespace trireme::cuda {
-
-__device__ inline unsigned shared_address(const void* p) {
-  return static_cast<unsigned>(__cvta_generic_to_shared(p));
-}
-
-// Copies 16 bytes to shared memory while the thread goes on; zeros if not `is_there`, and then `from` isn't
-// read.
-__device__ inline void copy_async(unsigned to, const void* from, bool is_there) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(is_there ? 16 : 0)
-               : "memory");
-}
-// Ends a group of copies.
-__device__ inline void commit_copies() {
-  asm volatile("cp.async.commit_group;\n" ::: "memory");
-}
-// Waits until at most kPending of this thread's groups are not done.  A barrier must follow before other
-// threads read.
-template <int kPending>
-__device__ inline void wait_for_copies() {
-  asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
-}
 
 // A tile of kRows rows of kColumns bf16 in shared memory.  The 16-byte chunks of a row are exchanged by the
 // low bits of its number, so that neither rows written by cp.async nor the 8 x 8 matrices that ldmatrix reads
@@ -74,13 +56,6 @@ __device__ inline void multiply_add(float (&d)[4], const unsigned (&a)[4], unsig
 __device__ inline unsigned pack(float low, float high) {
   const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
   return reinterpret_cast<const unsigned&>(both);
-}
-
-// 2^x, by the device's own unit: at most 2 ulp off.
-__device__ inline float exp2_fast(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
 }
 
 }  // namespace trireme::cuda

@@ -160,6 +160,9 @@ void errors_and_properties() {
   cudaFuncAttributes attributes;
   CUDA(cudaFuncGetAttributes(&attributes, add));
   EXPECT(attributes.maxThreadsPerBlock == 1024);
+  const char* name = nullptr;
+  CUDA(cudaFuncGetName(&name, reinterpret_cast<const void*>(add)));
+  EXPECT(std::string(name).find("add") != std::string::npos);
   EXPECT(cudaFuncSetAttribute(add, cudaFuncAttributeMaxDynamicSharedMemorySize, 1 << 20) ==
          cudaErrorInvalidValue);
   cudaPointerAttributes where;

@@ -176,6 +176,13 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
   });
 }
 
+cudaError_t cudaFuncGetName(const char** name, const void* function) {
+  return with_kernel("cudaFuncGetName", function, [&](const Kernel& k) {
+    *name = k.name.c_str();
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute name, int value) {
   return with_kernel("cudaFuncSetAttribute", function, [&](Kernel& k) {
     if (name == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;

@@ -1,0 +1,56 @@
+// A kernel together with the shape of its blocks: what its launches, and the table of occupancy that a test
+// keeps, agree on.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/stream_state.h"
+
+namespace trireme::cuda {
+
+class KernelShape {
+ public:
+  KernelShape(const void* kernel, int num_threads, int shared_bytes);
+  KernelShape(const KernelShape&) = delete;
+  KernelShape& operator=(const KernelShape&) = delete;
+
+  // Of all kernels that are variables of namespaces, from the start of main() on.
+  static const std::vector<const KernelShape*>& all();
+
+  const void* function() const { return function_; }
+  int threads() const { return threads_; }  // of a block
+  int dynamic_shared_bytes() const { return dynamic_shared_bytes_; }
+
+ private:
+  const void* function_;
+  int threads_;
+  int dynamic_shared_bytes_;
+};
+
+// Made before main(), it lives as long as the program.
+template <typename... Parameters>
+class Kernel : public KernelShape {
+ public:
+  Kernel(void (*kernel)(Parameters...), int num_threads, int shared_bytes = 0)
+      : KernelShape(reinterpret_cast<const void*>(kernel), num_threads, shared_bytes) {}
+
+  // On the stream's device, which is the calling thread's current one.  No blocks are no work.
+  void launch(std::int64_t num_blocks, const StreamState& stream, Parameters... parameters) const {
+    if (num_blocks == 0) return;
+    // More than every block may have must be asked for, on each device.
+    if (dynamic_shared_bytes() > 48 * 1024) {
+      TRIREME_CUDA(cudaFuncSetAttribute(function(), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                        dynamic_shared_bytes()));
+    }
+    void* arguments[] = {&parameters...};
+    TRIREME_CUDA(cudaLaunchKernel(function(), dim3(static_cast<unsigned>(num_blocks)),
+                                  dim3(static_cast<unsigned>(threads())), arguments,
+                                  static_cast<std::size_t>(dynamic_shared_bytes()), stream.handle()));
+  }
+};
+
+}  // namespace trireme::cuda
