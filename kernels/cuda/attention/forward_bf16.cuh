@@ -30,18 +30,21 @@ __device__ Range tiles_of_keys(const AttentionParameters<Bfloat16>& p, const For
 template <typename Tile>
 __device__ void copy_queries(unsigned to, const AttentionParameters<Bfloat16>& p,
                              const TileRows<Tile>& rows) {
-  using Queries = typename Tile::Queries;
-#pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < Tile::kRows * Queries::kChunks; i += Tile::kThreads) {
-    const int row = i / Queries::kChunks, chunk = i % Queries::kChunks;
-    const Bfloat16* const from = p.q.head(rows.sequence(), rows.head(row)) + rows.query(row) * p.q.row_stride;
-    const int count = rows.is_there(row) ? p.width - chunk * 8 : 0;
-    if (p.is_aligned) {
-      copy_async(to + Queries::offset(row, chunk), from + chunk * 8, count > 0);
-    } else {
-      copy_numbers(to + Queries::offset(row, chunk), from + chunk * 8, count);
-    }
-  }
+  const Bfloat16* const first = p.q.head(rows.sequence(), 0);
+  copy_rows<typename Tile::Queries, Tile::kThreads>(to, rows.num_rows(), p.width, p.is_aligned, [&](int row) {
+    return first + rows.query(row) * p.q.row_stride + rows.head(row) * p.q.head_stride;
+  });
+}
+
+// Keys or values, from a key on.
+template <typename Tile>
+__device__ void copy_keys(unsigned to, const AttentionParameters<Bfloat16>& p,
+                          const HeadRows<const Bfloat16>& x, int sequence, int head, int first_key) {
+  // Pointers and strides aren't kept in registers from one tile to the next.
+  const std::int64_t stride = fresh(x.row_stride);
+  const Bfloat16* const first = x.head(sequence, fresh(head)) + first_key * stride;
+  copy_rows<typename Tile::Keys, Tile::kThreads>(to, p.num_keys - first_key, p.width, p.is_aligned,
+                                                 [&](int row) { return first + row * stride; });
 }
 
 template <typename Tile>
@@ -53,13 +56,14 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const TileRows<Tile> rows(p, grid);
   const Range tiles = tiles_of_keys(p, grid, rows);
   const int kv_head = rows.first_head() / (p.num_heads / p.num_kv_heads);
-  const KeyCopy<Tile> keys(p, p.k, rows.sequence(), kv_head);
-  const KeyCopy<Tile> values(p, p.v, rows.sequence(), kv_head);
+  const auto copy = [&](unsigned to, const HeadRows<const Bfloat16>& x, int tile) {
+    copy_keys<Tile>(to, p, x, rows.sequence(), kv_head, tile * Tile::kKeys);
+  };
   if (tiles.begin < tiles.end) {
     copy_queries(queries, p, rows);
-    keys.copy(slots, tiles.begin * Tile::kKeys);
+    copy(slots, p.k, tiles.begin);
     commit_copies();
-    values.copy(slots + Tile::Keys::kBytes, tiles.begin * Tile::kKeys);
+    copy(slots + Tile::Keys::kBytes, p.v, tiles.begin);
     commit_copies();
   }
 
@@ -67,12 +71,12 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   unsigned slot = 0;
   // Waits for a tile of keys or values; then everybody has done with the one before, and the one of the same
   // kind that comes after it is sent for.
-  const auto go_on = [&](const KeyCopy<Tile>& copy, int next_tile) {
+  const auto go_on = [&](const HeadRows<const Bfloat16>& x, int next_tile) {
     constexpr unsigned kLast = 2 * Tile::Keys::kBytes;
     wait_for_copies<1>();
     __syncthreads();
     const unsigned free_slot = slots + (slot == 0 ? kLast : slot - Tile::Keys::kBytes);
-    if (next_tile < tiles.end) copy.copy(free_slot, next_tile * Tile::kKeys);
+    if (next_tile < tiles.end) copy(free_slot, x, next_tile);
     commit_copies();  // an empty group counts, too
     const unsigned next = slots + slot;
     slot = slot == kLast ? 0 : slot + Tile::Keys::kBytes;
@@ -80,9 +84,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   };
   for (int tile = tiles.begin; tile < tiles.end; ++tile) {
     const Sight sight = warp.sight(tile * Tile::kKeys);
-    const unsigned key_tile = go_on(keys, tile + 1);
+    const unsigned key_tile = go_on(p.k, tile + 1);
     if (sight != Sight::kNone) warp.see_keys(queries, key_tile, tile * Tile::kKeys, sight);
-    const unsigned value_tile = go_on(values, tile + 1);
+    const unsigned value_tile = go_on(p.v, tile + 1);
     if (sight != Sight::kNone) warp.add_values(value_tile);
   }
 

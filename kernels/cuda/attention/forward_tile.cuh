@@ -33,7 +33,7 @@ struct ForwardTile {
   // As many as there is room for in an A100's 164 KiB, of which each block takes 1 KiB for itself, and in its
   // registers.
   static constexpr int kBlocksByMemory = 164 * 1024 / (kSharedBytes + 1024);
-  static constexpr int kBlocksByRegisters = kIsShort ? 8 : 2;
+  static constexpr int kBlocksByRegisters = kIsShort ? 8 : !kDropout && kWidth <= 64 ? 3 : 2;
   static constexpr int kBlocks = std::min(kBlocksByMemory, kBlocksByRegisters);
   static constexpr ForwardTileSize kSize = {kRows, kKeys, kWidth, kPacksHeads, kBlocks};
 };
@@ -45,7 +45,8 @@ class TileRows {
   __device__ TileRows(const AttentionParameters<Bfloat16>& p, const ForwardGrid& grid)
       : num_queries_(p.num_queries),
         heads_per_key_(Tile::kPacksHeads ? p.num_heads / p.num_kv_heads : 1),
-        first_row_((grid.num_tiles - 1 - static_cast<int>(blockIdx.y) % grid.num_tiles) * Tile::kRows) {}
+        first_row_(
+            fresh((grid.num_tiles - 1 - static_cast<int>(blockIdx.y) % grid.num_tiles) * Tile::kRows)) {}
 
   __device__ int sequence() const { return static_cast<int>(blockIdx.z); }
   __device__ int first_head() const { return static_cast<int>(blockIdx.x) * heads_per_key_; }
@@ -56,7 +57,9 @@ class TileRows {
   __device__ int query(int row) const {
     return Tile::kPacksHeads ? (first_row_ + row) / heads_per_key_ : first_row_ + row;
   }
-  __device__ bool is_there(int row) const { return query(row) < num_queries_; }
+  __device__ bool is_there(int row) const { return row < num_rows(); }
+  // Of those that are there, from the tile's first on; more than the tile has if others follow.
+  __device__ int num_rows() const { return num_queries_ * heads_per_key_ - first_row_; }
   // Of rows [begin, end), those that are there.
   __device__ Range queries(int begin, int end) const {
     return {query(begin), min(query(end - 1) + 1, num_queries_)};

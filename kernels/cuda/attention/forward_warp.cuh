@@ -6,11 +6,12 @@
 #include "kernels/cuda/attention/dropout.cuh"
 #include "kernels/cuda/attention/forward_tile.cuh"
 #include "kernels/cuda/attention/mask.cuh"
+#include "kernels/cuda/attention/row_copy.cuh"
 #include "kernels/cuda/attention/tensor_core.cuh"
 
 namespace trireme::cuda {
 
-// Holds in registers, of each row, the sum of values so far, the largest score and the sum of exponentials.
+// Holds in registers, of each row, the sum of values so far, the sum of exponentials and their origin.
 // Fragment m is 16 rows; of these a lane has rows lane / 4 (half 0) and lane / 4 + 8 (half 1), and of every 8
 // columns two, lane % 4 * 2 and the next: x[m][column / 8][2 half + column % 2].
 template <typename Tile>
@@ -23,7 +24,7 @@ class ForwardWarp {
     for (int m = 0; m < Tile::kFragments; ++m) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        largest_[m][half] = -INFINITY;
+        origins_[m][half] = -INFINITY;
         exp_sums_[m][half] = 0.0F;
       }
       if constexpr (Tile::kDropout) {
@@ -101,28 +102,35 @@ class ForwardWarp {
       }
     }
     __syncwarp();
-    constexpr int kChunks = Tile::Queries::kChunks;
-#pragma unroll 4
-    for (int i = lane(); i < Tile::kWarpRows * kChunks; i += 32) {
-      const int row = first_row() + i / kChunks, chunk = i % kChunks;
-      if (!rows_.is_there(row) || chunk * 8 >= p_.width) continue;
-      const unsigned char* const from = queries + Tile::Queries::offset(row, chunk);
-      Bfloat16* const to =
-          p_.out.head(rows_.sequence(), rows_.head(row)) + rows_.query(row) * p_.out.row_stride + chunk * 8;
-      if (p_.is_aligned) {
-        *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
-      } else {
-        for (int column = 0; column < min(8, p_.width - chunk * 8); ++column) {
-          to[column] = reinterpret_cast<const Bfloat16*>(from)[column];
+    // Of the warp's own rows, which are a tile by themselves.
+    using Rows = SharedTile<Tile::kWarpRows, Tile::kWidth>;
+    const unsigned char* const own = queries + first_row() * Rows::kRowBytes;
+    Bfloat16* const first = p_.out.head(rows_.sequence(), 0);
+    const auto to = [&](int row, int chunk) {
+      return first + rows_.query(first_row() + row) * p_.out.row_stride +
+             rows_.head(first_row() + row) * p_.out.head_stride + chunk * 8;
+    };
+    if (p_.is_aligned) {
+      for_each_chunk<Rows, 32, true>(lane(), [&](unsigned offset, int row, int chunk) {
+        if (rows_.is_there(first_row() + row) && chunk * 8 < p_.width) {
+          *reinterpret_cast<uint4*>(to(row, chunk)) = *reinterpret_cast<const uint4*>(own + offset);
         }
-      }
+      });
+    } else {
+      for_each_chunk<Rows, 32, false>(lane(), [&](unsigned offset, int row, int chunk) {
+        const int count = rows_.is_there(first_row() + row) ? min(8, p_.width - chunk * 8) : 0;
+        for (int i = 0; i < count; ++i) {
+          to(row, chunk)[i] = reinterpret_cast<const Bfloat16*>(own + offset)[i];
+        }
+      });
     }
   }
 
   // Writes what the block's split has found.
   __device__ void write_split(const ForwardGrid& grid) {
-    const std::int64_t first = static_cast<std::int64_t>(static_cast<int>(blockIdx.y) / grid.num_tiles) *
-                               p_.num_sequences * p_.num_heads * p_.num_queries;
+    const std::int64_t first =
+        static_cast<std::int64_t>(fresh(static_cast<int>(blockIdx.y)) / grid.num_tiles) * p_.num_sequences *
+        p_.num_heads * p_.num_queries;
 #pragma unroll
     for (int m = 0; m < Tile::kFragments; ++m) {
 #pragma unroll
@@ -186,8 +194,9 @@ class ForwardWarp {
         fresh(queries + Tile::Queries::offset(first_row() + lane() % 16, lane() / 16));
     const unsigned key_address = keys + Tile::Keys::offset(lane() % 8 + lane() / 16 * 8, lane() / 8 % 2);
     clear(scores);
-    // Unrolled further, operands would be loaded so early that registers don't suffice for the widest heads.
-#pragma unroll 2
+    // Unrolled wholly, operands would be loaded so early that registers don't suffice for the widest heads.
+    constexpr int kUnroll = Tile::kWidth == 128 ? 2 : Tile::kWidth / 16;
+#pragma unroll kUnroll
     for (int k = 0; k < Tile::kWidth / 16; ++k) {
       unsigned a[Tile::kFragments][4];
 #pragma unroll
@@ -216,11 +225,13 @@ class ForwardWarp {
         const int row = fresh(row_of(m, half));
         const float slope = __fdividef(p_.alibi_slopes[rows_.head(row)] * 1.44269504F, p_.scale);
         const int position = rows_.query(row) + p_.num_keys - p_.num_queries;
+        const auto distance = static_cast<float>(position - first_key - column_of(0, 0));
 #pragma unroll
         for (int i = 0; i < Tile::kKeys / 8; ++i) {
 #pragma unroll
-          for (int j = 2 * half; j < 2 * half + 2; ++j) {
-            scores[m][i][j] -= slope * static_cast<float>(abs(position - first_key - column_of(i, j)));
+          for (int j = 0; j < 2; ++j) {
+            float& score = scores[m][i][2 * half + j];
+            score = fmaf(-slope, fabsf(distance - static_cast<float>(i * 8 + j)), score);
           }
         }
       }
@@ -256,68 +267,42 @@ class ForwardWarp {
 #pragma unroll
       for (int half = 0; half < 2; ++half) documents[m][half] = mask_.document_of_query(query_of(m, half));
     }
-    const int first_column = first_key + column_of(0, 0);
-    const int* const key_documents = mask_.documents_of_keys() + first_column;
+    // Each lane asks for one of 32 keys, and hands it on to those that have a column of it.
 #pragma unroll
-    for (int i = 0; i < Tile::kKeys / 8; ++i) {
+    for (int first = 0; first < Tile::kKeys; first += 32) {
+      // Keys that are not there are hidden already.
+      const int key = min(first_key + first + lane(), p_.num_keys - 1);
+      const int lane_document = mask_.document_of_key(key);
 #pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        const int column = i * 8 + j;
-        // Those that are not there are hidden already.
-        const int document = column < p_.num_keys - first_column ? key_documents[column] : 0;
+      for (int i = first / 8; i < first / 8 + 4; ++i) {
 #pragma unroll
-        for (int m = 0; m < Tile::kFragments; ++m) {
+        for (int j = 0; j < 2; ++j) {
+          const int document = __shfl_sync(0xFFFFFFFFu, lane_document, column_of(i, j) - first);
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            if (document != documents[m][half]) scores[m][i][2 * half + j] = -INFINITY;
+          for (int m = 0; m < Tile::kFragments; ++m) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              if (document != documents[m][half]) scores[m][i][2 * half + j] = -INFINITY;
+            }
           }
         }
       }
     }
   }
 
-  // Turns scores into exponentials, and brings what was there before to the new largest score.
+  // Turns scores into exponentials, as multiples of that of the row's origin.
   __device__ void accumulate(Scores& scores) {
-    float corrections[Tile::kFragments][2];
-    bool is_corrected = false;
+    raise_origins(scores);
 #pragma unroll
     for (int m = 0; m < Tile::kFragments; ++m) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float largest = largest_[m][half];
-#pragma unroll
-        for (int i = 0; i < Tile::kKeys / 8; ++i) {
-          largest = fmaxf(largest, fmaxf(scores[m][i][2 * half], scores[m][i][2 * half + 1]));
-        }
-        largest = fmaxf(largest, __shfl_xor_sync(0xFFFFFFFFu, largest, 1));
-        largest = fmaxf(largest, __shfl_xor_sync(0xFFFFFFFFu, largest, 2));
-        corrections[m][half] = exp2_fast(largest_[m][half] * p_.scale - origin_of(largest));
-        is_corrected = is_corrected || largest != largest_[m][half];
-        largest_[m][half] = largest;
-        exp_sums_[m][half] *= corrections[m][half];
-      }
-    }
-    // After the first keys a row's largest score seldom changes.
-    if (__any_sync(0xFFFFFFFFu, is_corrected)) {
-#pragma unroll
-      for (int m = 0; m < Tile::kFragments; ++m) {
-#pragma unroll
-        for (int i = 0; i < Tile::kWidth / 8; ++i) {
-#pragma unroll
-          for (int j = 0; j < 4; ++j) sums_[m][i][j] *= corrections[m][j / 2];
-        }
-      }
-    }
-#pragma unroll
-    for (int m = 0; m < Tile::kFragments; ++m) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const float origin = origin_of(largest_[m][half]);
+        const float exponent = exponent_of(origins_[m][half]);
 #pragma unroll
         for (int i = 0; i < Tile::kKeys / 8; ++i) {
 #pragma unroll
           for (int j = 2 * half; j < 2 * half + 2; ++j) {
-            scores[m][i][j] = exp2_fast(scores[m][i][j] * p_.scale - origin);
+            scores[m][i][j] = exp2_fast(fmaf(scores[m][i][j], p_.scale, -exponent));
             exp_sums_[m][half] += scores[m][i][j];
           }
         }
@@ -325,9 +310,48 @@ class ForwardWarp {
     }
   }
 
-  // The exponent that stands for 0 in a row, which may have seen no key yet.
-  __device__ float origin_of(float largest) const {
-    return largest == -INFINITY ? 0.0F : largest * p_.scale;
+  // Rows' origins need not be their largest scores: where no exponential is above 2^kMaxExponent, nothing can
+  // overflow and no digit is lost, so that what was summed before seldom has to be brought to new origins.
+  __device__ void raise_origins(const Scores& scores) {
+    constexpr float kMaxExponent = 8.0F;
+    float largest[Tile::kFragments][2];
+    bool must_rise = false;
+#pragma unroll
+    for (int m = 0; m < Tile::kFragments; ++m) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float x = scores[m][0][2 * half];
+#pragma unroll
+        for (int i = 0; i < Tile::kKeys / 8; ++i) {
+          x = fmaxf(x, fmaxf(scores[m][i][2 * half], scores[m][i][2 * half + 1]));
+        }
+        x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 1));
+        x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 2));
+        largest[m][half] = x;
+        must_rise = must_rise || (x - origins_[m][half]) * p_.scale > kMaxExponent;
+      }
+    }
+    if (!__any_sync(0xFFFFFFFFu, must_rise)) return;
+#pragma unroll
+    for (int m = 0; m < Tile::kFragments; ++m) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float origin = fmaxf(origins_[m][half], largest[m][half]);
+        const float correction = exp2_fast(fmaf(origins_[m][half], p_.scale, -exponent_of(origin)));
+        origins_[m][half] = origin;
+        exp_sums_[m][half] *= correction;
+#pragma unroll
+        for (int i = 0; i < Tile::kWidth / 8; ++i) {
+          sums_[m][i][2 * half] *= correction;
+          sums_[m][i][2 * half + 1] *= correction;
+        }
+      }
+    }
+  }
+
+  // What is subtracted from a row's exponents.  A row that has seen no key has no origin yet.
+  __device__ float exponent_of(float origin) const {
+    return origin == -INFINITY ? 0.0F : origin * p_.scale;
   }
 
   // The random bits of a row's four neighbouring keys serve two lanes, and a lane has two rows: so each lane
@@ -359,19 +383,19 @@ class ForwardWarp {
     sum += __shfl_xor_sync(0xFFFFFFFFu, sum, 1);
     sum += __shfl_xor_sync(0xFFFFFFFFu, sum, 2);
     exp_sums_[m][half] = sum;
-    return sum == 0.0F ? 0.0F : p_.dropout_scale / sum;
+    return sum == 0.0F ? 0.0F : __fdividef(p_.dropout_scale, sum);
   }
   // REQUIRES: finish() was called.
   __device__ float lse(int m, int half) const {
     const float sum = exp_sums_[m][half];
-    return sum == 0.0F ? -INFINITY : (largest_[m][half] * p_.scale + log2f(sum)) * 0.693147181F;
+    return sum == 0.0F ? -INFINITY : (origins_[m][half] * p_.scale + __log2f(sum)) * 0.693147181F;
   }
 
   const AttentionParameters<Bfloat16>& p_;
   const TileRows<Tile>& rows_;
   Mask mask_;
   Sums sums_;
-  float largest_[Tile::kFragments][2];   // before scaling
+  float origins_[Tile::kFragments][2];   // scores, before scaling, whose exponentials count as 1
   float exp_sums_[Tile::kFragments][2];  // of the lane's own columns
   unsigned probabilities_[Tile::kFragments][Tile::kKeys / 16][4];
   std::uint64_t counters_[Tile::kFragments];  // of the random bits for keys 0 to 3 and 4 to 7

@@ -100,11 +100,10 @@ class Mask {
   __device__ int document_of_query(int query) const {
     return has_documents() ? query_documents_[std::int64_t{fresh(sequence_)} * num_queries_ + query] : 0;
   }
-  // By key.  REQUIRES: has_documents().
-  __device__ const int* documents_of_keys() const {
-    return key_documents_ + std::int64_t{fresh(sequence_)} * num_keys_;
+  // REQUIRES: has_documents().
+  __device__ int document_of_key(int key) const {
+    return key_documents_[std::int64_t{fresh(sequence_)} * num_keys_ + key];
   }
-  __device__ int document_of_key(int key) const { return documents_of_keys()[key]; }
 
   __device__ bool has_bias() const { return slope_ != 0.0F; }
   // What ALiBi adds to a score.

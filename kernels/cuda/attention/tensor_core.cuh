@@ -26,11 +26,12 @@ __device__ inline void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
 }
 
-// A tile of kRows rows of kColumns bf16 in shared memory.  The 16-byte chunks of a row are exchanged by the
-// low bits of its number, so that neither rows written by cp.async nor the 8 x 8 matrices that ldmatrix reads
-// meet in a bank.
-template <int kRows, int kColumns>
+// A tile of kNumRows rows of kColumns bf16 in shared memory.  The 16-byte chunks of a row are exchanged by
+// the low bits of its number, so that neither rows written by cp.async nor the 8 x 8 matrices that ldmatrix
+// reads meet in a bank.
+template <int kNumRows, int kColumns>
 struct SharedTile {
+  static constexpr int kRows = kNumRows;
   static constexpr int kChunks = kColumns / 8;  // of 16 bytes, of a row
   static constexpr int kBytes = kRows * kColumns * 2;
 
