@@ -19,10 +19,14 @@ class ProbabilityDropout {
         threshold_(p.dropout_threshold),
         scale_(p.dropout_scale) {}
 
+  // The number of the random bits of a query's keys 0 to 3; the next four keys have the next number.
+  __device__ std::uint64_t counter(int query) const {
+    return first_ + static_cast<std::uint64_t>(query) * groups_per_row_;
+  }
+
   // The factors of a query's keys 4 group to 4 group + 3.
   __device__ float4 factors(int query, int group) const {
-    const uint4 bits = philox(
-        key_, first_ + static_cast<std::uint64_t>(query) * groups_per_row_ + static_cast<unsigned>(group));
+    const uint4 bits = philox(key_, counter(query) + static_cast<unsigned>(group));
     return make_float4(factor(bits.x), factor(bits.y), factor(bits.z), factor(bits.w));
   }
 

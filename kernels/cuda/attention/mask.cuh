@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/attention/base2.cuh"
 #include "kernels/cuda/attention/parameters.h"
+#include "kernels/cuda/attention/tensor_core.cuh"
 
 namespace trireme::cuda {
 
@@ -24,12 +25,9 @@ class Mask {
         num_keys_(p.num_keys),
         window_(p.window),
         is_causal_(p.is_causal),
-        query_documents_(p.query_documents == nullptr
-                             ? nullptr
-                             : p.query_documents + static_cast<std::int64_t>(b) * p.num_queries),
-        key_documents_(p.key_documents == nullptr
-                           ? nullptr
-                           : p.key_documents + static_cast<std::int64_t>(b) * p.num_keys),
+        sequence_(b),
+        query_documents_(p.query_documents),
+        key_documents_(p.key_documents),
         // In units of log 2, as scores are.
         slope_(p.alibi_slopes == nullptr ? 0.0F : p.alibi_slopes[h] * kLog2E) {}
 
@@ -58,6 +56,15 @@ class Mask {
     return queries;
   }
 
+  // Those of the keys that lie between the first and the last of the queries' documents, which may be none.
+  // The lanes of a warp call it together, with the same arguments.
+  __device__ Range keys_of_documents(Range queries, Range keys) const {
+    if (query_documents_ == nullptr || keys.end <= keys.begin) return keys;
+    const int first = document_of_query(queries.begin), last = document_of_query(queries.end - 1);
+    return {partition_point(keys, [&](int key) { return document_of_key(key) < first; }),
+            partition_point(keys, [&](int key) { return document_of_key(key) <= last; })};
+  }
+
   // REQUIRES: both ranges are nonempty and lie within the sequence.
   __device__ Sight sight(Range queries, Range keys) const {
     const int first = queries.begin + shift_, last = queries.end - 1 + shift_;
@@ -72,8 +79,9 @@ class Mask {
       all = all && keys.begin > last - window_ && (is_causal_ || keys.end - 1 < first + window_);
     }
     if (query_documents_ != nullptr) {
-      const int first_query = query_documents_[queries.begin], last_query = query_documents_[queries.end - 1];
-      const int first_key = key_documents_[keys.begin], last_key = key_documents_[keys.end - 1];
+      const int first_query = document_of_query(queries.begin);
+      const int last_query = document_of_query(queries.end - 1);
+      const int first_key = document_of_key(keys.begin), last_key = document_of_key(keys.end - 1);
       // Documents don't fall along a row.
       if (last_query < first_key || last_key < first_query) return Sight::kNone;
       all = all && first_query == last_query && first_key == last_key;
@@ -86,10 +94,16 @@ class Mask {
     const int distance = query + shift_ - key;
     if (is_causal_ && distance < 0) return false;
     if (window_ > 0 && abs(distance) >= window_) return false;
-    return key_documents_ == nullptr || key_documents_[key] == query_document;
+    return !has_documents() || document_of_key(key) == query_document;
   }
+  __device__ bool has_documents() const { return query_documents_ != nullptr; }
+  // 0 if there are none.
   __device__ int document_of_query(int query) const {
-    return query_documents_ == nullptr ? 0 : query_documents_[query];
+    return has_documents() ? query_documents_[std::int64_t{fresh(sequence_)} * num_queries_ + query] : 0;
+  }
+  // REQUIRES: has_documents().
+  __device__ int document_of_key(int key) const {
+    return key_documents_[std::int64_t{fresh(sequence_)} * num_keys_ + key];
   }
 
   __device__ bool has_bias() const { return slope_ != 0.0F; }
@@ -99,8 +113,24 @@ class Mask {
   }
 
  private:
+  // The first place in the range for which `is_before`, true up to some place, is false.
+  template <typename Predicate>
+  __device__ static int partition_point(Range range, Predicate is_before) {
+    while (range.begin < range.end) {
+      // One probe of each lane, evenly spread.
+      const int step = (range.end - range.begin + 31) / 32;
+      const int probe = range.begin + static_cast<int>(threadIdx.x % 32) * step;
+      const int passed = __popc(__ballot_sync(0xFFFFFFFFu, probe < range.end && is_before(probe)));
+      range.end = min(range.end, range.begin + passed * step);
+      if (passed > 0) range.begin += (passed - 1) * step + 1;
+    }
+    return range.begin;
+  }
+
+  // All but the sequence and the slope are what the kernel was given, and take no registers.
   int shift_, num_queries_, num_keys_, window_;
   bool is_causal_;
+  int sequence_;
   const int* query_documents_;
   const int* key_documents_;
   float slope_;

@@ -1,0 +1,7 @@
+#include "kernels/cuda/attention/forward_bf16.cuh"
+
+namespace trireme::cuda {
+
+template void launch_forward_bf16<32>(const AttentionParameters<Bfloat16>&, StreamState&);
+
+}  // namespace trireme::cuda
