@@ -12,12 +12,15 @@ TRIREME_DECLARE_CPU(cross_entropy_backward)
 
 namespace {
 
-void check_logits(const OperandCheck& check, Tensor logits_NV, Tensor lse_N, Tensor targets_N) {
+void check_logits(const OperandCheck& check, Tensor logits_NV, Tensor lse_N, Tensor targets_N,
+                  float label_smoothing) {
   check.num_dims("logits", logits_NV, 2);
   const std::int64_t n = logits_NV.dim(0);
   check.operand("logits", logits_NV, logits_NV.shape(), Layout::kStrided);
   check.operand("lse", lse_N, {n});
   check.operand("targets", targets_N, {n}, Layout::kContiguous, DType::kInt32);
+  CHECK(0.0F <= label_smoothing && label_smoothing < 1.0F)
+      << "cross_entropy: label smoothing " << label_smoothing;
   const std::int32_t* const targets = targets_N.data<std::int32_t>();
   for (std::int64_t i = 0; i < n; ++i) {
     CHECK(targets[i] == kIgnoredTarget || (0 <= targets[i] && targets[i] < logits_NV.dim(1)))
@@ -29,19 +32,20 @@ void check_logits(const OperandCheck& check, Tensor logits_NV, Tensor lse_N, Ten
 }  // namespace
 
 void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
-                           Stream stream) {
+                           float label_smoothing, Stream stream) {
   const OperandCheck check("cross_entropy_forward");
-  check_logits(check, logits_NV, lse_N, targets_N);
+  check_logits(check, logits_NV, lse_N, targets_N, label_smoothing);
   check.operand("target_logit", target_logit_N, lse_N.shape());
-  TRIREME_CPU(cross_entropy_forward)(lse_N, target_logit_N, logits_NV, targets_N, stream);
+  TRIREME_CPU(cross_entropy_forward)(lse_N, target_logit_N, logits_NV, targets_N, label_smoothing, stream);
 }
 
-void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N, float scale,
-                            Stream stream) {
+void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N,
+                            float label_smoothing, float scale, Stream stream) {
   const OperandCheck check("cross_entropy_backward");
-  check_logits(check, logits_NV, lse_N, targets_N);
+  check_logits(check, logits_NV, lse_N, targets_N, label_smoothing);
   check.operand("dlogits", dlogits_NV, logits_NV.shape(), Layout::kStrided);
-  TRIREME_CPU(cross_entropy_backward)(dlogits_NV, logits_NV, lse_N, targets_N, scale, stream);
+  TRIREME_CPU(cross_entropy_backward)
+  (dlogits_NV, logits_NV, lse_N, targets_N, label_smoothing, scale, stream);
 }
 
 }  // namespace trireme

@@ -12,11 +12,16 @@ inline constexpr std::int32_t kIgnoredTarget = -1;
 
 // lse[N] = log sum_v exp(logits[n, v]);  target_logit[N] = logits[n, targets[n]].  The loss of row n is
 // lse - target_logit.  Where the target is ignored both are 0.  Rows of logits may lie apart.
+//
+// With label smoothing s (Szegedy et al. 2016) the target is a distribution, 1 - s at the target and s / V
+// everywhere, and target_logit[N] the mean under it: (1 - s) logits[n, targets[n]] + s / V sum_v logits[n,
+// v]. REQUIRES: s in [0, 1).
 void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
-                           Stream stream);
+                           float label_smoothing, Stream stream);
 
-// dlogits = scale (softmax(logits) - onehot(target)), 0 in ignored rows; dlogits may be logits' memory.
-void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N, float scale,
-                            Stream stream);
+// dlogits = scale (softmax(logits) - (1 - s) onehot(target) - s / V), 0 in ignored rows; dlogits may be
+// logits' memory.
+void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N,
+                            float label_smoothing, float scale, Stream stream);
 
 }  // namespace trireme

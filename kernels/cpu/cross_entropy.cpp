@@ -32,7 +32,21 @@ inline float log_sum_exp(const float* row, std::int64_t width) {
   return largest + static_cast<float>(std::log(total));
 }
 
-void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N, Stream) {
+inline float mean_of(const float* row, std::int64_t width) {
+  constexpr std::int64_t kRange = 4096;  // summed in float, and the ranges in double
+  double total = 0.0;
+  for (std::int64_t begin = 0; begin < width; begin += kRange) {
+    const std::int64_t end = begin + kRange < width ? begin + kRange : width;
+    float sum = 0.0F;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t v = begin; v < end; ++v) sum += row[v];
+    total += static_cast<double>(sum);
+  }
+  return static_cast<float>(total / static_cast<double>(width));
+}
+
+void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
+                           float label_smoothing, Stream) {
   const float* const logits = logits_NV.data<float>();
   const std::int32_t* const targets = targets_N.data<std::int32_t>();
   float* const lse = lse_N.data<float>();
@@ -41,14 +55,19 @@ void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV
   const std::int64_t stride = logits_NV.stride(0);
   parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
     const float* const row = logits + n * stride;
-    const bool ignored = targets[n] == kIgnoredTarget;
-    lse[n] = ignored ? 0.0F : log_sum_exp(row, width);
-    target_logit[n] = ignored ? 0.0F : row[targets[n]];
+    if (targets[n] == kIgnoredTarget) {
+      lse[n] = target_logit[n] = 0.0F;
+      return;
+    }
+    lse[n] = log_sum_exp(row, width);
+    target_logit[n] = row[targets[n]];
+    // Not by 0: an impossible token's logit is -Inf.
+    if (label_smoothing > 0.0F) target_logit[n] += label_smoothing * (mean_of(row, width) - row[targets[n]]);
   });
 }
 
-void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N, float scale,
-                            Stream) {
+void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N,
+                            float label_smoothing, float scale, Stream) {
   const float* const logits = logits_NV.data<float>();
   float* const dlogits = dlogits_NV.data<float>();
   const std::int32_t* const targets = targets_N.data<std::int32_t>();
@@ -56,6 +75,8 @@ void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, T
   const std::int64_t width = logits_NV.dim(1);
   const std::int64_t stride = logits_NV.stride(0);
   const std::int64_t dstride = dlogits_NV.stride(0);
+  const float everywhere = scale * label_smoothing / static_cast<float>(width);
+  const float at_target = scale * (1.0F - label_smoothing);
   parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
     const float* const in = logits + n * stride;
     float* const out = dlogits + n * dstride;
@@ -66,10 +87,10 @@ void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, T
     const float log_sum = lse[n];
     std::int64_t v = 0;
     for (; v + kLanes <= width; v += kLanes) {
-      store(out + v, scale * exp2_nonpositive((load(in + v) - log_sum) * kLog2E));
+      store(out + v, scale * exp2_nonpositive((load(in + v) - log_sum) * kLog2E) - everywhere);
     }
-    for (; v < width; ++v) out[v] = scale * exp(in[v] - log_sum);
-    out[targets[n]] -= scale;
+    for (; v < width; ++v) out[v] = scale * exp(in[v] - log_sum) - everywhere;
+    out[targets[n]] -= at_target;
   });
 }
 

@@ -14,10 +14,12 @@ namespace {
 struct Case {
   std::int64_t n, v, padding;
   double scale;  // of the logits
+  float smoothing = 0.0F;
 };
 
-constexpr Case kCases[] = {
-    {1, 1, 0, 1.0}, {1, 2, 3, 1.0}, {7, 33, 0, 3.0}, {20, 257, 7, 10.0}, {3, 9001, 15, 2.0}};
+constexpr Case kCases[] = {{1, 1, 0, 1.0},        {1, 2, 3, 1.0},           {7, 33, 0, 3.0},
+                           {20, 257, 7, 10.0},    {3, 9001, 15, 2.0},       {1, 1, 0, 1.0, 0.1F},
+                           {7, 33, 0, 3.0, 0.1F}, {20, 257, 7, 10.0, 0.5F}, {3, 9001, 15, 2.0, 0.1F}};
 
 reference::Tokens targets_of(const Case& c) {
   reference::Tokens targets = random_tokens(c.n, static_cast<std::int32_t>(c.v), 2);
@@ -32,17 +34,17 @@ TEST(CrossEntropy, ForwardAndBackward) {
     reference::Tokens targets = targets_of(c);
     const Operand lse = Operand::poisoned({c.n});
     const Operand target_logit = Operand::poisoned({c.n});
-    cross_entropy_forward(lse, target_logit, logits, as_tensor(targets, {c.n}), {});
-    const auto expected = reference::cross_entropy(logits.doubles(), targets, c.v);
+    cross_entropy_forward(lse, target_logit, logits, as_tensor(targets, {c.n}), c.smoothing, {});
+    const auto expected = reference::cross_entropy(logits.doubles(), targets, c.smoothing, c.v);
     lse.expect_near(expected.lse, 1e-6, "lse");
-    target_logit.expect_near(expected.target_logit, 0.0, "target_logit");
+    target_logit.expect_near(expected.target_logit, c.smoothing > 0.0F ? 1e-6 : 0.0, "target_logit");
 
     const auto dlogits_expected =
-        reference::cross_entropy_backward(logits.doubles(), expected.lse, targets, 0.125, c.v);
+        reference::cross_entropy_backward(logits.doubles(), expected.lse, targets, c.smoothing, 0.125, c.v);
     const Operand dlogits = Operand::poisoned({c.n, c.v}, {c.n, c.v + c.padding + 2});
-    cross_entropy_backward(dlogits, logits, lse, as_tensor(targets, {c.n}), 0.125F, {});
+    cross_entropy_backward(dlogits, logits, lse, as_tensor(targets, {c.n}), c.smoothing, 0.125F, {});
     dlogits.expect_near(dlogits_expected, 1e-6, "dlogits");
-    cross_entropy_backward(logits, logits, lse, as_tensor(targets, {c.n}), 0.125F, {});
+    cross_entropy_backward(logits, logits, lse, as_tensor(targets, {c.n}), c.smoothing, 0.125F, {});
     logits.expect_near(dlogits_expected, 1e-6, "dlogits in place");
   }
 }
@@ -56,13 +58,13 @@ TEST(CrossEntropy, ExtremeLogits) {
   const Operand lse = Operand::poisoned({4});
   const Operand target_logit = Operand::poisoned({4});
   const Tensor rows = logits.tensor().view({4, 3});
-  cross_entropy_forward(lse, target_logit, rows, as_tensor(targets, {4}), {});
+  cross_entropy_forward(lse, target_logit, rows, as_tensor(targets, {4}), 0.0F, {});
   EXPECT_EQ(lse.floats()[0], 5.0F);
   EXPECT_EQ(lse.floats()[1], 1e30F);
   EXPECT_EQ(lse.floats()[2], -3e38F);
   EXPECT_EQ(lse.floats()[3], -inf);
   const Operand dlogits = Operand::poisoned({4, 3});
-  cross_entropy_backward(dlogits, rows, lse, as_tensor(targets, {4}), 1.0F, {});
+  cross_entropy_backward(dlogits, rows, lse, as_tensor(targets, {4}), 0.0F, 1.0F, {});
   for (std::size_t i = 0; i < 6; ++i) EXPECT_EQ(dlogits.floats()[i], 0.0F) << i;
 }
 
@@ -73,10 +75,10 @@ TEST(CrossEntropy, NanAndInfiniteLogitsGiveNan) {
     reference::Tokens targets = {5};
     const Operand lse = Operand::poisoned({1});
     const Operand target_logit = Operand::poisoned({1});
-    cross_entropy_forward(lse, target_logit, logits, as_tensor(targets, {1}), {});
+    cross_entropy_forward(lse, target_logit, logits, as_tensor(targets, {1}), 0.0F, {});
     EXPECT_FALSE(std::isfinite(lse.floats()[0]));
     const Operand dlogits = Operand::zeros({1, 100});
-    cross_entropy_backward(dlogits, logits, lse, as_tensor(targets, {1}), 1.0F, {});
+    cross_entropy_backward(dlogits, logits, lse, as_tensor(targets, {1}), 0.0F, 1.0F, {});
     EXPECT_TRUE(std::isnan(dlogits.floats()[63]));
   }
 }
@@ -85,7 +87,7 @@ TEST(CrossEntropyDeathTest, TargetOutOfRange) {
   const Operand logits = Operand::random({1, 10}, 1);
   const Operand lse = Operand::poisoned({1});
   reference::Tokens targets = {10};
-  EXPECT_DEATH(cross_entropy_forward(lse, lse, logits, as_tensor(targets, {1}), {}), "target 10 at 0");
+  EXPECT_DEATH(cross_entropy_forward(lse, lse, logits, as_tensor(targets, {1}), 0.0F, {}), "target 10 at 0");
 }
 
 }  // namespace

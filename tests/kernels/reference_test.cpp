@@ -129,14 +129,16 @@ TEST(Reference, Embedding) {
 TEST(Reference, CrossEntropy) {
   const reference::Tokens targets = {2, kIgnoredTarget, 0};
   Array logits = draw(3 * 6, 1);
+  const double smoothing = 0.3;
   const auto loss = [&] {
-    const auto forward = reference::cross_entropy(logits, targets, 6);
+    const auto forward = reference::cross_entropy(logits, targets, smoothing, 6);
     double sum = 0.0;
     for (std::size_t n = 0; n < 3; ++n) sum += 0.5 * (forward.lse[n] - forward.target_logit[n]);
     return sum;
   };
-  const Array lse = reference::cross_entropy(logits, targets, 6).lse;
-  expect_gradient(logits, reference::cross_entropy_backward(logits, lse, targets, 0.5, 6), loss, "dlogits");
+  const Array lse = reference::cross_entropy(logits, targets, smoothing, 6).lse;
+  expect_gradient(logits, reference::cross_entropy_backward(logits, lse, targets, smoothing, 0.5, 6), loss,
+                  "dlogits");
 }
 
 }  // namespace

@@ -8,9 +8,10 @@ namespace trireme::reference {
 struct CrossEntropy {
   Array lse, target_logit;
 };
-CrossEntropy cross_entropy(const Array& logits, const Tokens& targets, std::int64_t v);
+CrossEntropy cross_entropy(const Array& logits, const Tokens& targets, double label_smoothing,
+                           std::int64_t v);
 
-Array cross_entropy_backward(const Array& logits, const Array& lse, const Tokens& targets, double scale,
-                             std::int64_t v);
+Array cross_entropy_backward(const Array& logits, const Array& lse, const Tokens& targets,
+                             double label_smoothing, double scale, std::int64_t v);
 
 }  // namespace trireme::reference

@@ -58,7 +58,7 @@ Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor 
   const Tensor logits_NV = logits(hidden_NC, stream);
   const Tensor lse = lse_N_.slice(0, 0, hidden_NC.dim(0));
   const Tensor target_logit = target_logit_N_.slice(0, 0, hidden_NC.dim(0));
-  cross_entropy_forward(lse, target_logit, logits_NV, targets_N, stream);
+  cross_entropy_forward(lse, target_logit, logits_NV, targets_N, /*label_smoothing=*/0.0F, stream);
   accumulate_sum_of_differences(loss_1, lse, target_logit, stream);
   return logits_NV;
 }
@@ -76,7 +76,8 @@ void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tenso
     const Tensor targets = targets_N.slice(0, begin, end);
     const Tensor logits_NV = forward_chunk(loss_1, hidden, targets, stream);
     const Tensor dlogits_NV = logits_NV;  // in place
-    cross_entropy_backward(dlogits_NV, logits_NV, lse_N_.slice(0, 0, end - begin), targets, scale, stream);
+    cross_entropy_backward(dlogits_NV, logits_NV, lse_N_.slice(0, 0, end - begin), targets,
+                           /*label_smoothing=*/0.0F, scale, stream);
     matmul(dhidden_NC.slice(0, begin, end), dlogits_NV, table_.value, {}, stream);
     matmul(table_.gradient, dlogits_NV, hidden, {.transpose_a = true, .accumulate = true}, stream);
   });
