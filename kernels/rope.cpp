@@ -1,5 +1,7 @@
 #include "kernels/rope.h"
 
+#include <cmath>
+
 #include <glog/logging.h>
 
 #include "kernels/check.h"
@@ -12,30 +14,61 @@ TRIREME_DECLARE_CPU(rope_backward)
 
 namespace {
 
-void check_rope(const OperandCheck& check, Tensor x_BTHD, Tensor cos_PD, Tensor sin_PD,
-                std::int64_t first_position) {
+void check_rope(const OperandCheck& check, Tensor x_BTHD, Tensor cos_PR, Tensor sin_PR,
+                std::int64_t first_position, Tensor positions_BT) {
   check.num_dims("x", x_BTHD, 4);
-  check.num_dims("cos", cos_PD, 2);
+  check.num_dims("cos", cos_PR, 2);
+  const std::int64_t length = x_BTHD.dim(1);
+  const std::int64_t width = x_BTHD.dim(3);
+  const std::int64_t num_positions = cos_PR.dim(0);
+  CHECK_EQ(width % 2, 0) << "rope: heads of width " << width << " have no halves";
   check.operand("x", x_BTHD, x_BTHD.shape(), Layout::kStrided);
-  CHECK_EQ(x_BTHD.dim(3) % 2, 0) << "rope: width of a head";
-  const Shape table = {cos_PD.dim(0), x_BTHD.dim(3) / 2};
-  check.operand("cos", cos_PD, table);
-  check.operand("sin", sin_PD, table);
-  CHECK(first_position >= 0 && first_position + x_BTHD.dim(1) <= table[0])
-      << "rope: positions [" << first_position << ", " << first_position + x_BTHD.dim(1) << ") of "
-      << table[0];
+  check.operand("cos", cos_PR, {num_positions, width / 2});
+  check.operand("sin", sin_PR, {num_positions, width / 2});
+  check.optional("positions", positions_BT, {x_BTHD.dim(0), length}, Layout::kContiguous, DType::kInt32);
+  if (!positions_BT) {
+    CHECK(first_position >= 0 && first_position + length <= num_positions)
+        << "rope: positions [" << first_position << ", " << first_position + length << ") of a table of "
+        << num_positions;
+    return;
+  }
+  CHECK_EQ(first_position, 0) << "rope: a first position beside positions";
+  const std::int32_t* const positions = positions_BT.data<std::int32_t>();
+  for (std::int64_t i = 0; i < positions_BT.num_elements(); ++i) {
+    CHECK(0 <= positions[i] && positions[i] < num_positions)
+        << "rope: position " << positions[i] << " at " << i << ", of a table of " << num_positions;
+  }
 }
 
 }  // namespace
 
-void rope_forward(Tensor x_BTHD, Tensor cos_PD, Tensor sin_PD, std::int64_t first_position, Stream stream) {
-  check_rope(OperandCheck("rope_forward"), x_BTHD, cos_PD, sin_PD, first_position);
-  TRIREME_CPU(rope_forward)(x_BTHD, cos_PD, sin_PD, first_position, stream);
+void rope_table(Tensor cos_PR, Tensor sin_PR, std::span<const double> frequencies, double amplitude) {
+  const OperandCheck check("rope_table");
+  check.num_dims("cos", cos_PR, 2);
+  const Shape shape = {cos_PR.dim(0), std::ssize(frequencies)};
+  check.operand("cos", cos_PR, shape);
+  check.operand("sin", sin_PR, shape);
+  float* cos = cos_PR.data<float>();
+  float* sin = sin_PR.data<float>();
+  for (std::int64_t position = 0; position < shape[0]; ++position) {
+    for (const double frequency : frequencies) {
+      const double angle = static_cast<double>(position) * frequency;
+      *cos++ = static_cast<float>(amplitude * std::cos(angle));
+      *sin++ = static_cast<float>(amplitude * std::sin(angle));
+    }
+  }
 }
 
-void rope_backward(Tensor dx_BTHD, Tensor cos_PD, Tensor sin_PD, std::int64_t first_position, Stream stream) {
-  check_rope(OperandCheck("rope_backward"), dx_BTHD, cos_PD, sin_PD, first_position);
-  TRIREME_CPU(rope_backward)(dx_BTHD, cos_PD, sin_PD, first_position, stream);
+void rope_forward(Tensor x_BTHD, Tensor cos_PR, Tensor sin_PR, std::int64_t first_position,
+                  Tensor positions_BT, Stream stream) {
+  check_rope(OperandCheck("rope_forward"), x_BTHD, cos_PR, sin_PR, first_position, positions_BT);
+  TRIREME_CPU(rope_forward)(x_BTHD, cos_PR, sin_PR, first_position, positions_BT, stream);
+}
+
+void rope_backward(Tensor dx_BTHD, Tensor cos_PR, Tensor sin_PR, std::int64_t first_position,
+                   Tensor positions_BT, Stream stream) {
+  check_rope(OperandCheck("rope_backward"), dx_BTHD, cos_PR, sin_PR, first_position, positions_BT);
+  TRIREME_CPU(rope_backward)(dx_BTHD, cos_PR, sin_PR, first_position, positions_BT, stream);
 }
 
 }  // namespace trireme

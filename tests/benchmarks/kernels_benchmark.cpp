@@ -18,6 +18,7 @@
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/reduce.h"
+#include "kernels/rope.h"
 #include "kernels/speed_of_light.h"
 #include "kernels/threads.h"
 
@@ -206,6 +207,15 @@ BENCHMARK(attention_with_cache)
     ->Args({2, 12})
     ->Args({4, 12})
     ->Args({8, 12});
+
+// Queries and keys of one projection.
+void rope(benchmark::State& state) {
+  Tensors make;
+  const Tensor qkv = make({1, kRows, 36, 64}), cos = make({kRows, 32}), sin = make({kRows, 32});
+  for (auto _ : state) rope_forward(qkv.slice(2, 0, 24), cos, sin, 0, {}, {});
+  report_bytes(state, 2.0 * static_cast<double>(kRows * 24 * 64));
+}
+BENCHMARK(rope)->UseRealTime();
 
 void residual_layer_norm(benchmark::State& state, bool backward) {
   Tensors make;

@@ -11,6 +11,7 @@
 #include "tests/reference/embedding.h"
 #include "tests/reference/linear.h"
 #include "tests/reference/norm.h"
+#include "tests/reference/rope.h"
 
 namespace trireme {
 namespace {
@@ -108,6 +109,15 @@ TEST(Reference, Attention) {
     expect_gradient(k, gradients.dk, loss, "dk");
     expect_gradient(v, gradients.dv, loss, "dv");
   }
+}
+
+TEST(Reference, Rope) {
+  const reference::Tokens positions = {0, 3, 7};
+  const Array frequencies = {1.0, 0.1};
+  Array x = draw(3 * 2 * 4, 1);
+  const Array dy = draw(3 * 2 * 4, 2);
+  const auto loss = [&] { return dot(dy, reference::rope(x, positions, frequencies, 1.2, 1.0, 2)); };
+  expect_gradient(x, reference::rope(dy, positions, frequencies, 1.2, -1.0, 2), loss, "dx");
 }
 
 TEST(Reference, Embedding) {

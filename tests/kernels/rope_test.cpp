@@ -5,55 +5,96 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/operand.h"
+#include "tests/reference/rope.h"
 
 namespace trireme {
 namespace {
 
-constexpr std::int64_t kPositions = 40;
+constexpr std::int64_t kPositions = 60;
 
-struct Tables {
-  Operand cosines, sines;
-
-  explicit Tables(std::int64_t pairs) : cosines(Operand::zeros({kPositions, pairs})), sines(cosines) {
-    for (std::int64_t i = 0; i < kPositions * pairs; ++i) {
-      cosines.set(i, static_cast<float>(std::cos(angle(i / pairs, i % pairs))));
-      sines.set(i, static_cast<float>(std::sin(angle(i / pairs, i % pairs))));
-    }
-  }
-  static double angle(std::int64_t position, std::int64_t pair) {
-    return static_cast<double>(position) * std::pow(7.0, -static_cast<double>(pair));
-  }
+struct Case {
+  std::int64_t b, t, h, d;
+  std::int64_t first_position;
+  bool packed = false;       // with other heads in the same rows
+  bool by_position = false;  // positions are given, one by one
+  double amplitude = 1.0;
 };
 
-TEST(Rope, TurnsThePairsOfEachHead) {
-  for (const std::int64_t first : {0, 11}) {
-    for (const Shape& shape : {Shape{1, 1, 1, 2}, Shape{2, 5, 3, 6}, Shape{3, 29, 2, 34}}) {
-      const Shape padded = {shape[0], shape[1] + 1, shape[2] + 2, shape[3]};
-      const Operand x = Operand::random(shape, 1, 1.0, padded);
-      const std::int64_t half = shape[3] / 2;
-      const Tables tables(half);
-      const reference::Array before = x.doubles();
-      reference::Array expected = before;
-      for (std::int64_t i = 0; i < shape.num_elements(); ++i) {
-        const std::int64_t d = i % shape[3];
-        const std::int64_t t = i / (shape[3] * shape[2]) % shape[1];
-        const double angle = Tables::angle(first + t, d % half);
-        const double other = reference::at(before, d < half ? i + half : i - half);
-        reference::at(expected, i) =
-            reference::at(before, i) * std::cos(angle) + (d < half ? -other : other) * std::sin(angle);
-      }
-      rope_forward(x, tables.cosines, tables.sines, first, {});
-      x.expect_near(expected, 1e-6, "x");
-      rope_backward(x, tables.cosines, tables.sines, first, {});
-      x.expect_near(before, 1e-6, "turned back");
+constexpr Case kCases[] = {{1, 1, 1, 2, 0},
+                           {2, 7, 3, 10, 5, true},
+                           {1, 60, 2, 64, 0},
+                           {2, 19, 1, 40, 41, true, false, 1.3},
+                           {3, 33, 2, 16, 0, true, true}};
+
+struct Inputs {
+  reference::Array frequencies;
+  reference::Tokens positions;  // [B T], of the case
+  Operand cos, sin;
+  Operand positions_operand;
+
+  explicit Inputs(const Case& c)
+      : cos(Operand::poisoned({kPositions, c.d / 2})),
+        sin(Operand::poisoned({kPositions, c.d / 2})),
+        positions_operand(Operand::zeros({0})) {
+    for (std::int64_t r = 0; r < c.d / 2; ++r) {
+      frequencies.push_back(std::pow(100.0, -2.0 * static_cast<double>(r) / static_cast<double>(c.d)));
     }
+    rope_table(cos, sin, frequencies, c.amplitude);
+    positions = random_tokens(c.b * c.t, kPositions, 3);
+    if (c.by_position) {
+      positions_operand = Operand::of(positions, {c.b, c.t});
+      return;
+    }
+    for (std::int64_t n = 0; n < c.b * c.t; ++n) {
+      positions[static_cast<std::size_t>(n)] = static_cast<std::int32_t>(c.first_position + n % c.t);
+    }
+  }
+
+  Tensor positions_BT(const Case& c) const { return c.by_position ? positions_operand.tensor() : Tensor(); }
+};
+
+Shape room(const Case& c) {
+  return c.packed ? Shape{c.b, c.t + 1, c.h + 3, c.d} : Shape();
+}
+
+TEST(Rope, AgreesWithReference) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(testing::Message() << c.b << " x " << c.t << " x " << c.h << " x " << c.d);
+    const Inputs in(c);
+    const Operand x = Operand::random({c.b, c.t, c.h, c.d}, 1, 1.0, room(c));
+    const reference::Array before = x.doubles();
+    rope_forward(x, in.cos, in.sin, c.first_position, in.positions_BT(c), {});
+    x.expect_near(reference::rope(before, in.positions, in.frequencies, c.amplitude, 1.0, c.h), 1e-6, "y");
+    const Operand dx = Operand::random({c.b, c.t, c.h, c.d}, 2, 1.0, room(c));
+    const reference::Array dy = dx.doubles();
+    rope_backward(dx, in.cos, in.sin, c.first_position, in.positions_BT(c), {});
+    dx.expect_near(reference::rope(dy, in.positions, in.frequencies, c.amplitude, -1.0, c.h), 1e-6, "dx");
   }
 }
 
+// What the embedding is for: products of queries and keys depend on their distance alone.
+TEST(Rope, ProductsDependOnDistance) {
+  const Case c{1, 2, 1, 32, 0};
+  const Inputs in(c);
+  const auto product = [&](std::int64_t first_position) {
+    const Operand x = Operand::random({1, 2, 1, 32}, 1);
+    rope_forward(x, in.cos, in.sin, first_position, {}, {});
+    const reference::Array rotated = x.doubles();
+    double sum = 0.0;
+    for (std::size_t i = 0; i < 32; ++i) sum += rotated[i] * rotated[i + 32];
+    return sum;
+  };
+  for (const std::int64_t first_position : {1, 20, 58})
+    EXPECT_NEAR(product(first_position), product(0), 1e-5);
+}
+
 TEST(RopeDeathTest, PositionsBeyondTheTable) {
-  const Operand x = Operand::random({1, 8, 1, 4}, 1);
-  const Tables tables(2);
-  EXPECT_DEATH(rope_forward(x, tables.cosines, tables.sines, kPositions - 7, {}), "positions .33, 41. of 40");
+  const Case c{1, 4, 1, 8, 0};
+  const Inputs in(c);
+  const Operand x = Operand::random({1, 4, 1, 8}, 1);
+  EXPECT_DEATH(rope_forward(x, in.cos, in.sin, 57, {}, {}), "positions \\[57, 61\\) of a table of 60");
+  const Operand positions = Operand::of(reference::Tokens{0, 1, 60, 2}, {1, 4});
+  EXPECT_DEATH(rope_forward(x, in.cos, in.sin, 0, positions, {}), "position 60 at 2");
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ void SelfAttention::forward(Tensor y_NC, Tensor x_NC, const Activations& activat
   if (positions_.rope_cos_PD()) {
     const std::int64_t first_position = pass.cache != nullptr ? pass.cache->length : 0;
     for (const Tensor& x : {heads.q_BTHD, heads.k_BTKD}) {
-      rope_forward(x, positions_.rope_cos_PD(), positions_.rope_sin_PD(), first_position, pass.stream);
+      rope_forward(x, positions_.rope_cos_PD(), positions_.rope_sin_PD(), first_position, {}, pass.stream);
     }
   }
   if (pass.cache != nullptr) {
@@ -95,7 +95,7 @@ void SelfAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Acti
                      heads.k_BTKD, heads.v_BTKD, options(pass), pass.stream);
   if (positions_.rope_cos_PD()) {
     for (const Tensor& dx : {dheads.q_BTHD, dheads.k_BTKD}) {
-      rope_backward(dx, positions_.rope_cos_PD(), positions_.rope_sin_PD(), 0, pass.stream);
+      rope_backward(dx, positions_.rope_cos_PD(), positions_.rope_sin_PD(), 0, {}, pass.stream);
     }
   }
   in_.backward(dx_NC, dqkv, x_NC, reducer, pass.stream);

@@ -2,6 +2,9 @@
 
 #include <bit>
 #include <cmath>
+#include <vector>
+
+#include "kernels/rope.h"
 
 namespace trireme {
 namespace {
@@ -20,14 +23,11 @@ void fill_sinusoids(Tensor table_PC) {
 
 void fill_rope(Tensor cos_PD, Tensor sin_PD, double theta) {
   const std::int64_t pairs = cos_PD.dim(1);
-  for (std::int64_t p = 0; p < cos_PD.dim(0); ++p) {
-    for (std::int64_t i = 0; i < pairs; ++i) {
-      const double angle =
-          static_cast<double>(p) * std::pow(theta, -static_cast<double>(i) / static_cast<double>(pairs));
-      cos_PD.data<float>()[p * pairs + i] = static_cast<float>(std::cos(angle));
-      sin_PD.data<float>()[p * pairs + i] = static_cast<float>(std::sin(angle));
-    }
+  std::vector<double> frequencies;
+  for (std::int64_t i = 0; i < pairs; ++i) {
+    frequencies.push_back(std::pow(theta, -static_cast<double>(i) / static_cast<double>(pairs)));
   }
+  rope_table(cos_PD, sin_PD, frequencies);
 }
 
 void fill_alibi(Tensor slopes_H) {
