@@ -56,7 +56,7 @@ struct Gelu {
 struct Relu {
   // Written so that NaN stays.
   TRIREME_INLINE static float value(float x) { return x < 0.0F ? 0.0F : x; }
-  TRIREME_INLINE static float derivative(float x) { return x > 0.0F ? 1.0F : 0.0F; }
+  TRIREME_INLINE static float derivative(float x) { return x > 0.0F ? 1.0F : x <= 0.0F ? 0.0F : x; }
 };
 
 struct Silu {

@@ -14,6 +14,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "kernels/gated_activation.h"
 #include "kernels/linear.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
@@ -124,14 +125,33 @@ void gelu_layer_backward(benchmark::State& state) {
 BENCHMARK(gelu_layer_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 // One input makes the product nothing beside the activation.
-void gelu_alone_forward(benchmark::State& state) {
+void activation_alone_forward(benchmark::State& state, Activation activation) {
   Tensors make;
   const Tensor x = make({kRows, 1}), w = make({4 * kWidth, 1}), bias = make({4 * kWidth});
   const Tensor y = make({kRows, 4 * kWidth}), pre = make({kRows, 4 * kWidth});
-  for (auto _ : state) linear_activation_forward(y, pre, x, w, bias, Activation::kGeluTanh, {});
+  for (auto _ : state) linear_activation_forward(y, pre, x, w, bias, activation, {});
   report_bytes(state, 4.0 * static_cast<double>(kRows * 4 * kWidth));
 }
-BENCHMARK(gelu_alone_forward)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(activation_alone_forward, gelu_tanh, Activation::kGeluTanh)->UseRealTime();
+BENCHMARK_CAPTURE(activation_alone_forward, gelu, Activation::kGelu)->UseRealTime();
+BENCHMARK_CAPTURE(activation_alone_forward, relu, Activation::kRelu)->UseRealTime();
+BENCHMARK_CAPTURE(activation_alone_forward, silu, Activation::kSilu)->UseRealTime();
+
+void swiglu(benchmark::State& state, bool backward) {
+  Tensors make;
+  const Tensor x = make({kRows, 4 * kWidth}), y = make({kRows, 2 * kWidth});
+  const Tensor dx = make({kRows, 4 * kWidth}), dy = make({kRows, 2 * kWidth});
+  for (auto _ : state) {
+    if (backward) {
+      gated_activation_backward(dx, dy, x, Activation::kSilu, {});
+    } else {
+      gated_activation_forward(y, x, Activation::kSilu, {});
+    }
+  }
+  report_bytes(state, (backward ? 5.0 : 3.0) * static_cast<double>(kRows * 2 * kWidth));
+}
+BENCHMARK_CAPTURE(swiglu, forward, false)->UseRealTime();
+BENCHMARK_CAPTURE(swiglu, backward, true)->UseRealTime();
 
 void attention(benchmark::State& state, bool backward) {
   const std::int64_t b = state.range(0), t = state.range(1), h = 12, d = 64;

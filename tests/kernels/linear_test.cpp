@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/operand.h"
+#include "tests/reference/activation.h"
 #include "tests/reference/linear.h"
 
 namespace trireme {
@@ -23,6 +24,9 @@ struct Case {
 
 constexpr Case kCases[] = {{1, 1, 1, true, 0},    {1, 17, 33, true, 0},   {5, 3, 7, false, 2},
                            {33, 31, 70, true, 0}, {65, 40, 129, true, 9}, {100, 64, 64, false, 0}};
+
+constexpr Activation kActivations[] = {Activation::kGeluTanh, Activation::kGelu, Activation::kRelu,
+                                       Activation::kSilu};
 
 TEST(Linear, Forward) {
   for (const Case& c : kCases) {
@@ -63,68 +67,81 @@ TEST(Linear, Backward) {
   }
 }
 
+void check_activation_forward(const Case& c, Activation activation, bool in_place) {
+  const Operand x = Operand::random({c.n, c.i}, 1);
+  const Operand w = Operand::random({c.o, c.i}, 2, 1.0 / std::sqrt(static_cast<double>(c.i)));
+  const Operand bias = Operand::random({c.o}, 3);
+  const Operand pre = Operand::poisoned({c.n, c.o}, c.wide(c.n, c.o));
+  const Operand y = Operand::poisoned({c.n, c.o}, c.wide(c.n, c.o));
+  linear_activation_forward(in_place ? pre : y, pre, x, w, c.bias ? bias.tensor() : Tensor(), activation, {});
+  reference::Array expected = reference::linear(x.doubles(), w.doubles(),
+                                                c.bias ? bias.doubles() : reference::Array(), c.n, c.i, c.o);
+  if (!in_place) pre.expect_near(expected, kTolerance, "preactivation");
+  for (double& e : expected) e = reference::activation(activation, e);
+  (in_place ? pre : y).expect_near(expected, kTolerance, "y");
+}
+
 TEST(Linear, ActivationForward) {
   for (const Case& c : kCases) {
-    for (const bool in_place : {false, true}) {
-      const Operand x = Operand::random({c.n, c.i}, 1);
-      const Operand w = Operand::random({c.o, c.i}, 2, 1.0 / std::sqrt(static_cast<double>(c.i)));
-      const Operand bias = Operand::random({c.o}, 3);
-      const Operand pre = Operand::poisoned({c.n, c.o}, c.wide(c.n, c.o));
-      const Operand y = Operand::poisoned({c.n, c.o}, c.wide(c.n, c.o));
-      linear_activation_forward(in_place ? pre : y, pre, x, w, c.bias ? bias.tensor() : Tensor(),
-                                Activation::kGeluTanh, {});
-      reference::Array expected = reference::linear(
-          x.doubles(), w.doubles(), c.bias ? bias.doubles() : reference::Array(), c.n, c.i, c.o);
-      if (!in_place) pre.expect_near(expected, kTolerance, "preactivation");
-      for (double& e : expected) e = reference::gelu_tanh(e);
-      (in_place ? pre : y).expect_near(expected, kTolerance, "y");
+    for (const Activation activation : kActivations) {
+      for (const bool in_place : {false, true}) check_activation_forward(c, activation, in_place);
     }
   }
 }
 
+void check_activation_backward(const Case& c, Activation activation) {
+  const Operand x = Operand::random({c.n, c.i}, 1);
+  const Operand w = Operand::random({c.o, c.i}, 2);
+  const Operand pre = Operand::random({c.n, c.o}, 3, 2.0, c.wide(c.n, c.o));
+  const Operand dy = Operand::random({c.n, c.o}, 4, 1.0, c.wide(c.n, c.o));
+  const Operand dx = Operand::poisoned({c.n, c.i});
+  const Operand dw = Operand::random({c.o, c.i}, 5);
+  const Operand dbias = Operand::random({c.o}, 6);
+  reference::Array dpre = dy.doubles();
+  for (std::size_t e = 0; e < dpre.size(); ++e) {
+    dpre[e] *= reference::activation_derivative(activation, pre.doubles()[e]);
+  }
+  const auto expected = reference::linear_backward(dpre, x.doubles(), w.doubles(), c.n, c.i, c.o);
+  const auto expected_dw = sum(dw, expected.dw);
+  const auto expected_dbias = c.bias ? sum(dbias, expected.dbias) : dbias.doubles();
+  linear_activation_backward(dx, dw, c.bias ? dbias.tensor() : Tensor(), dy, x, w, pre, activation, {});
+  dy.expect_near(dpre, kTolerance, "dy");
+  dx.expect_near(expected.dx, kTolerance, "dx");
+  dw.expect_near(expected_dw, kTolerance, "dw");
+  dbias.expect_near(expected_dbias, kTolerance, "dbias");
+}
+
 TEST(Linear, ActivationBackward) {
   for (const Case& c : kCases) {
-    const Operand x = Operand::random({c.n, c.i}, 1);
-    const Operand w = Operand::random({c.o, c.i}, 2);
-    const Operand pre = Operand::random({c.n, c.o}, 3, 2.0, c.wide(c.n, c.o));
-    const Operand dy = Operand::random({c.n, c.o}, 4, 1.0, c.wide(c.n, c.o));
-    const Operand dx = Operand::poisoned({c.n, c.i});
-    const Operand dw = Operand::random({c.o, c.i}, 5);
-    const Operand dbias = Operand::random({c.o}, 6);
-    reference::Array dpre = dy.doubles();
-    for (std::size_t e = 0; e < dpre.size(); ++e)
-      dpre[e] *= reference::gelu_tanh_derivative(pre.doubles()[e]);
-    const auto expected = reference::linear_backward(dpre, x.doubles(), w.doubles(), c.n, c.i, c.o);
-    const auto expected_dw = sum(dw, expected.dw);
-    const auto expected_dbias = c.bias ? sum(dbias, expected.dbias) : dbias.doubles();
-    linear_activation_backward(dx, dw, c.bias ? dbias.tensor() : Tensor(), dy, x, w, pre,
-                               Activation::kGeluTanh, {});
-    dy.expect_near(dpre, kTolerance, "dy");
-    dx.expect_near(expected.dx, kTolerance, "dx");
-    dw.expect_near(expected_dw, kTolerance, "dw");
-    dbias.expect_near(expected_dbias, kTolerance, "dbias");
+    for (const Activation activation : kActivations) check_activation_backward(c, activation);
   }
 }
 
 // The activation and its derivative over the whole line, by a layer of one input with weight 1.
-TEST(Linear, GeluIsAccurateEverywhere) {
+TEST(Linear, ActivationsAreAccurateEverywhere) {
   std::vector<float> points = {0.0F, -0.0F, 1e-30F, -1e-30F, 1e-6F, 3e4F, -3e4F, 1e12F, -1e12F};
   for (float x = -15.0F; x < 15.0F; x += 0.00317F) points.push_back(x);
   const Operand x = Operand::of(points);
   const Shape column = {std::ssize(points), 1};
   const Operand w = Operand::of({1.0F});
-  const Operand pre = Operand::poisoned(column);
-  const Operand y = Operand::poisoned(column);
-  linear_activation_forward(y, pre, x.tensor().view(column), w.tensor().view({1, 1}), {},
-                            Activation::kGeluTanh, {});
-  const Operand dy = Operand::of(std::vector<float>(points.size(), 1.0F));
-  const Operand dw = Operand::zeros({1, 1});
-  linear_activation_backward({}, dw, {}, dy.tensor().view(column), x.tensor().view(column),
-                             w.tensor().view({1, 1}), x.tensor().view(column), Activation::kGeluTanh, {});
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    const double p = points[i];
-    EXPECT_NEAR(y.floats()[i], reference::gelu_tanh(p), 5e-7 * std::abs(p)) << p;
-    EXPECT_NEAR(dy.floats()[i], std::abs(p) > 100 ? (p > 0) : reference::gelu_tanh_derivative(p), 1e-6) << p;
+  for (const Activation activation : kActivations) {
+    SCOPED_TRACE(static_cast<int>(activation));
+    const Operand pre = Operand::poisoned(column);
+    const Operand y = Operand::poisoned(column);
+    linear_activation_forward(y, pre, x.tensor().view(column), w.tensor().view({1, 1}), {}, activation, {});
+    const Operand dy = Operand::of(std::vector<float>(points.size(), 1.0F));
+    const Operand dw = Operand::zeros({1, 1});
+    linear_activation_backward({}, dw, {}, dy.tensor().view(column), x.tensor().view(column),
+                               w.tensor().view({1, 1}), x.tensor().view(column), activation, {});
+    const std::vector<float> values = y.floats();
+    const std::vector<float> derivatives = dy.floats();
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      const double p = points[i];
+      EXPECT_NEAR(values[i], reference::activation(activation, p), 5e-7 * std::abs(p)) << p;
+      EXPECT_NEAR(derivatives[i],
+                  std::abs(p) > 100 ? (p > 0) : reference::activation_derivative(activation, p), 1e-6)
+          << p;
+    }
   }
 }
 
@@ -132,19 +149,20 @@ TEST(Linear, NanIsSeen) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const Operand x = Operand::of({1.0F, nan});
   const Operand w = Operand::of({1.0F});
-  const Operand y = Operand::zeros({2, 1});
-  const Operand pre = Operand::zeros({2, 1});
-  linear_activation_forward(y, pre, x.tensor().view({2, 1}), w.tensor().view({1, 1}), {},
-                            Activation::kGeluTanh, {});
-  EXPECT_FALSE(std::isnan(y.floats()[0]));
-  EXPECT_TRUE(std::isnan(y.floats()[1]));
-  const Operand dy = Operand::of({1.0F, 1.0F});
-  const Operand dw = Operand::zeros({1, 1});
-  const Operand dbias = Operand::zeros({1});
-  linear_activation_backward({}, dw, dbias, dy.tensor().view({2, 1}), x.tensor().view({2, 1}),
-                             w.tensor().view({1, 1}), pre, Activation::kGeluTanh, {});
-  EXPECT_TRUE(std::isnan(dw.floats()[0]));
-  EXPECT_TRUE(std::isnan(dbias.floats()[0]));
+  for (const Activation activation : kActivations) {
+    const Operand y = Operand::zeros({2, 1});
+    const Operand pre = Operand::zeros({2, 1});
+    linear_activation_forward(y, pre, x.tensor().view({2, 1}), w.tensor().view({1, 1}), {}, activation, {});
+    EXPECT_FALSE(std::isnan(y.floats()[0]));
+    EXPECT_TRUE(std::isnan(y.floats()[1]));
+    const Operand dy = Operand::of({1.0F, 1.0F});
+    const Operand dw = Operand::zeros({1, 1});
+    const Operand dbias = Operand::zeros({1});
+    linear_activation_backward({}, dw, dbias, dy.tensor().view({2, 1}), x.tensor().view({2, 1}),
+                               w.tensor().view({1, 1}), pre, activation, {});
+    EXPECT_TRUE(std::isnan(dw.floats()[0]));
+    EXPECT_TRUE(std::isnan(dbias.floats()[0]));
+  }
 }
 
 TEST(Linear, BiasGradientIsTheSameForAnyThreads) {

@@ -6,6 +6,7 @@
 
 #include "kernels/cross_entropy.h"
 #include "tests/kernels/operand.h"
+#include "tests/reference/activation.h"
 #include "tests/reference/attention.h"
 #include "tests/reference/cross_entropy.h"
 #include "tests/reference/embedding.h"
@@ -56,16 +57,19 @@ TEST(Reference, Linear) {
   expect_gradient(bias, gradients.dbias, loss, "dbias");
 }
 
-TEST(Reference, Gelu) {
-  Array x = draw(20, 1);
-  Array derivative;
-  for (const double value : x) derivative.push_back(reference::gelu_tanh_derivative(value));
-  const auto loss = [&] {
-    double sum = 0.0;
-    for (const double value : x) sum += reference::gelu_tanh(value);
-    return sum;
-  };
-  expect_gradient(x, derivative, loss, "x");
+TEST(Reference, Activations) {
+  for (const Activation activation :
+       {Activation::kGeluTanh, Activation::kGelu, Activation::kRelu, Activation::kSilu}) {
+    Array x = draw(20, 1);
+    Array derivative;
+    for (const double value : x) derivative.push_back(reference::activation_derivative(activation, value));
+    const auto loss = [&] {
+      double sum = 0.0;
+      for (const double value : x) sum += reference::activation(activation, value);
+      return sum;
+    };
+    expect_gradient(x, derivative, loss, "x");
+  }
 }
 
 TEST(Reference, ResidualLayerNorm) {
