@@ -401,6 +401,16 @@ TEST(Attention, WhoSeesNothingGetsNothing) {
   }
 }
 
+TEST(Attention, NoQueries) {
+  const Case c{{2, 0, 90, 2, 1, 8}, false};
+  const Inputs in(c);
+  Outputs got(c);
+  got.run(in);
+  for (const Operand* x : {&got.dk, &got.dv}) {
+    for (const double value : x->doubles()) EXPECT_EQ(value, 0.0);
+  }
+}
+
 // Cost grows with T window, not T T: what lies outside of a window by more than a block is never read.  It
 // is NaN here, and 0 times NaN would be NaN.
 TEST(Attention, BlocksOutOfSightAreSkipped) {
