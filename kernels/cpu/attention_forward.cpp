@@ -162,10 +162,12 @@ class QueryBlock {
     largest = largest == -__builtin_inff() ? Vec{} : largest;
     const Vec correction = exp2_nonpositive(old - largest);
     Vec sum = load(sum_ + lane) * correction;
+    const bool dropped = head_.dropout != nullptr;
+    const float* const factors = factors_ + lane;
     for (std::int64_t j = 0; j < count; ++j) {
       const Vec p = exp2_nonpositive(load(column + j * kQueries) - largest);
       sum += p;
-      store(column + j * kQueries, head_.dropout != nullptr ? p * load(factors_ + j * kQueries + lane) : p);
+      store(column + j * kQueries, dropped ? p * load(factors + j * kQueries) : p);
     }
     store(sum_ + lane, sum);
     for (std::int64_t d = 0; d < width_; ++d) {
