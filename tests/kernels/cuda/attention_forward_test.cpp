@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/attention.h"
+#include "kernels/cuda/attention/forward_bf16.h"
 #include "tests/kernels/operand.h"
 #include "tests/reference/attention.h"
 #include "tests/reference/dropout.h"
@@ -277,6 +278,84 @@ TEST(AttentionForward, SplitKeys) {
        }) {
     expect_right(c);
   }
+}
+
+// When keys are split: see above for what comes of it.  The GPU has 108 or more multiprocessors.
+TEST(AttentionForward, PlansSplits) {
+  const cuda::ForwardTileSize large = {128, 64, 64, false, 3}, small = {16, 64, 64, true, 6};
+  const auto num_splits = [&](int b, int t, int s, int h, int k, const cuda::ForwardTileSize& tile) {
+    cuda::AttentionParameters<Bfloat16> p;
+    p.num_sequences = b;
+    p.num_queries = t;
+    p.num_keys = s;
+    p.num_heads = h;
+    p.num_kv_heads = k;
+    p.width = 64;
+    return cuda::plan_forward(p, tile, *test_stream().cuda()).num_splits;
+  };
+  EXPECT_EQ(num_splits(1, 1, 1100, 2, 1, small), 4);      // of 18 tiles of keys, at least 4 each
+  EXPECT_EQ(num_splits(1, 133, 560, 1, 1, large), 2);     // of 9
+  EXPECT_EQ(num_splits(1, 1, 500, 2, 1, small), 1);       // of 8
+  EXPECT_EQ(num_splits(64, 1, 4096, 32, 32, small), 1);   // enough to do as it is
+  EXPECT_EQ(num_splits(1, 1024, 1024, 1, 1, large), 1);   // queries aren't few
+  EXPECT_GT(num_splits(1, 1, 1 << 20, 8, 8, small), 40);  // as many as there is room for
+}
+
+TEST(AttentionForward, WithoutLse) {
+  for (const Case& c : {Case{.name = "", .sizes = {1, 140, 140, 1, 1, 32}},
+                        Case{.name = "split", .sizes = {1, 3, 520, 1, 1, 32}}}) {
+    SCOPED_TRACE(c.name);
+    const Inputs in(c);
+    const Operand with = Operand::poisoned({1, c.sizes.t, 1, 32}, {}, DType::kBfloat16);
+    const Operand without = Operand::poisoned({1, c.sizes.t, 1, 32}, {}, DType::kBfloat16);
+    const Operand lse = Operand::poisoned({1, 1, c.sizes.t});
+    attention_forward(with, lse, in.q, in.k, in.v, in.options, test_stream());
+    attention_forward(without, {}, in.q, in.k, in.v, in.options, test_stream());
+    EXPECT_EQ(with.floats(), without.floats());
+  }
+}
+
+TEST(AttentionForward, LargeScoresDoNotOverflow) {
+  const Case c{.name = "", .sizes = {1, 140, 140, 1, 1, 16}};
+  Inputs in(c);
+  in.options.scale = in.masks.options.scale = 300.0F;
+  const Operand out = Operand::poisoned({1, 140, 1, 16}, {}, DType::kBfloat16);
+  const Operand lse = Operand::poisoned({1, 1, 140});
+  attention_forward(out, lse, in.q, in.k, in.v, in.options, test_stream());
+  const auto expected =
+      reference::attention(in.q.doubles(), in.k.doubles(), in.v.doubles(), c.sizes, in.masks);
+  lse.expect_near(expected.lse, 1e-6, "lse");
+  out.expect_near(expected.out, 2e-2, "out");
+}
+
+// Values that no query of a tile sees are not touched, not even to be multiplied by 0: NaN would tell.
+TEST(AttentionForward, HiddenBlocksAreSkipped) {
+  const auto with_nan = [](const Case& c, std::int64_t begin, std::int64_t end) {
+    SCOPED_TRACE(c.name);
+    Inputs in(c);
+    for (std::int64_t i = begin * c.sizes.d; i < end * c.sizes.d; ++i)
+      in.v.set(i, std::numeric_limits<float>::quiet_NaN());
+    const Operand out = Operand::poisoned({1, c.sizes.t, 1, c.sizes.d}, {}, DType::kBfloat16);
+    attention_forward(out, {}, in.q, in.k, in.v, in.options, test_stream());
+    return out.floats();
+  };
+  const auto all_finite = [](const std::vector<float>& x, std::size_t begin, std::size_t end) {
+    return std::all_of(x.begin() + static_cast<std::ptrdiff_t>(begin) * 32,
+                       x.begin() + static_cast<std::ptrdiff_t>(end) * 32,
+                       [](float value) { return std::isfinite(value); });
+  };
+  EXPECT_TRUE(all_finite(with_nan({.name = "causal", .sizes = {1, 256, 256, 1, 1, 32}}, 128, 256), 0, 128));
+  EXPECT_TRUE(all_finite(with_nan({.name = "window", .sizes = {1, 100, 300, 1, 1, 32}, .window = 60}, 0, 128),
+                         0, 100));
+  EXPECT_TRUE(all_finite(
+      with_nan(
+          {.name = "window of a few queries", .sizes = {1, 8, 300, 1, 1, 32}, .causal = false, .window = 60},
+          0, 192),
+      0, 8));
+  EXPECT_TRUE(all_finite(
+      with_nan({.name = "documents", .sizes = {1, 8, 640, 1, 1, 32}, .causal = false, .document_size = 64}, 0,
+               576),
+      0, 8));
 }
 
 }  // namespace
