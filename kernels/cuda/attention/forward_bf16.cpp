@@ -12,7 +12,7 @@ namespace trireme::cuda {
 namespace {
 
 // A split must be worth its share of combining.
-constexpr int kMinKeyBlocksPerSplit = 4;
+constexpr int kMinKeyTiles = 4;
 
 int divide_up(int a, int b) {
   return (a + b - 1) / b;
@@ -30,9 +30,11 @@ int choose_splits(const AttentionParameters<Bfloat16>& p, const ForwardTileSize&
   if (p.num_queries > p.num_keys / 4) return 1;
   const std::int64_t room = std::int64_t{num_multiprocessors(device)} * tile.blocks_per_multiprocessor;
   if (2 * num_blocks > room) return 1;
-  const int num_seen = p.window == 0 ? p.num_keys : std::min<int>(p.num_keys, p.num_queries + 2 * p.window);
-  const int useful = divide_up(num_seen, tile.keys) / kMinKeyBlocksPerSplit;
-  return std::max(1, std::min<int>(static_cast<int>(room / num_blocks), useful));
+  const std::int64_t num_seen =
+      p.window == 0 ? p.num_keys
+                    : std::min(std::int64_t{p.num_keys}, p.num_queries + std::int64_t{2} * p.window);
+  const std::int64_t num_useful = num_seen / tile.keys / kMinKeyTiles;
+  return static_cast<int>(std::max(std::int64_t{1}, std::min(room / num_blocks, num_useful)));
 }
 
 }  // namespace

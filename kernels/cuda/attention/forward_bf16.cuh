@@ -113,13 +113,16 @@ void launch_forward_tile(const AttentionParameters<Bfloat16>& p, StreamState& st
 
 template <int kWidth>
 void launch_forward_bf16(const AttentionParameters<Bfloat16>& p, StreamState& stream) {
-  const bool is_short = p.num_queries <= kMaxShortQueries;
-  const bool has_dropout = p.dropout_threshold > 0;
-  const auto launch = is_short      ? has_dropout ? launch_forward_tile<ForwardTile<kWidth, true, true>>
-                                                  : launch_forward_tile<ForwardTile<kWidth, true, false>>
-                           : has_dropout ? launch_forward_tile<ForwardTile<kWidth, false, true>>
-                                    : launch_forward_tile<ForwardTile<kWidth, false, false>>;
-  launch(p, stream);
+  const bool is_short = p.num_queries <= kMaxShortQueries, has_dropout = p.dropout_threshold > 0;
+  if (is_short && has_dropout) {
+    launch_forward_tile<ForwardTile<kWidth, true, true>>(p, stream);
+  } else if (is_short) {
+    launch_forward_tile<ForwardTile<kWidth, true, false>>(p, stream);
+  } else if (has_dropout) {
+    launch_forward_tile<ForwardTile<kWidth, false, true>>(p, stream);
+  } else {
+    launch_forward_tile<ForwardTile<kWidth, false, false>>(p, stream);
+  }
 }
 
 }  // namespace trireme::cuda

@@ -1,15 +1,14 @@
 // bf16 attention, forward, on a CUDA device: all options against double precision.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "kernels/attention.h"
+#include "kernels/cuda/attention/forward_bf16.h"
 #include "tests/kernels/operand.h"
 #include "tests/reference/attention.h"
 #include "tests/reference/dropout.h"
@@ -276,6 +275,89 @@ TEST(AttentionForward, SplitKeys) {
            Case{.name = "window", .sizes = {1, 100, 700, 1, 1, 32}, .window = 300},
        }) {
     expect_right(c);
+  }
+}
+
+// When keys are split: see above for what comes of it.  The GPU has 108 or more multiprocessors.
+TEST(AttentionForward, PlansSplits) {
+  const cuda::ForwardTileSize large = {128, 64, 64, false, 3}, small = {16, 64, 64, true, 6};
+  const auto num_splits = [&](int b, int t, int s, int h, int k, const cuda::ForwardTileSize& tile) {
+    cuda::AttentionParameters<Bfloat16> p;
+    p.num_sequences = b;
+    p.num_queries = t;
+    p.num_keys = s;
+    p.num_heads = h;
+    p.num_kv_heads = k;
+    p.width = 64;
+    return cuda::plan_forward(p, tile, *test_stream().cuda()).num_splits;
+  };
+  EXPECT_EQ(num_splits(1, 1, 1100, 2, 1, small), 4);      // of 18 tiles of keys, at least 4 each
+  EXPECT_EQ(num_splits(1, 133, 560, 1, 1, large), 2);     // of 9
+  EXPECT_EQ(num_splits(1, 1, 500, 2, 1, small), 1);       // of 8
+  EXPECT_EQ(num_splits(64, 1, 4096, 32, 32, small), 1);   // enough to do as it is
+  EXPECT_EQ(num_splits(1, 1024, 1024, 1, 1, large), 1);   // queries aren't few
+  EXPECT_GT(num_splits(1, 1, 1 << 20, 8, 8, small), 40);  // as many as there is room for
+}
+
+TEST(AttentionForward, WithoutLse) {
+  for (const Case& c : {Case{.name = "", .sizes = {1, 140, 140, 1, 1, 32}},
+                        Case{.name = "split", .sizes = {1, 3, 520, 1, 1, 32}}}) {
+    SCOPED_TRACE(c.name);
+    const Inputs in(c);
+    const Operand with = Operand::poisoned({1, c.sizes.t, 1, 32}, {}, DType::kBfloat16);
+    const Operand without = Operand::poisoned({1, c.sizes.t, 1, 32}, {}, DType::kBfloat16);
+    const Operand lse = Operand::poisoned({1, 1, c.sizes.t});
+    attention_forward(with, lse, in.q, in.k, in.v, in.options, test_stream());
+    attention_forward(without, {}, in.q, in.k, in.v, in.options, test_stream());
+    EXPECT_EQ(with.floats(), without.floats());
+  }
+}
+
+TEST(AttentionForward, LargeScoresDoNotOverflow) {
+  const Case c{.name = "", .sizes = {1, 140, 140, 1, 1, 16}};
+  Inputs in(c);
+  in.options.scale = in.masks.options.scale = 300.0F;
+  const Operand out = Operand::poisoned({1, 140, 1, 16}, {}, DType::kBfloat16);
+  const Operand lse = Operand::poisoned({1, 1, 140});
+  attention_forward(out, lse, in.q, in.k, in.v, in.options, test_stream());
+  const auto expected =
+      reference::attention(in.q.doubles(), in.k.doubles(), in.v.doubles(), c.sizes, in.masks);
+  lse.expect_near(expected.lse, 1e-6, "lse");
+  out.expect_near(expected.out, 2e-2, "out");
+}
+
+// Values of keys that no query of a tile sees are not touched, not even to be multiplied by 0: NaN would
+// tell.
+TEST(AttentionForward, HiddenBlocksAreSkipped) {
+  struct Hidden {
+    Case attention;
+    std::int64_t nan_begin, nan_end;        // keys
+    std::int64_t finite_begin, finite_end;  // queries
+  };
+  const Case causal{.name = "causal", .sizes = {1, 256, 256, 1, 1, 32}};
+  const Case window{.name = "window", .sizes = {1, 100, 300, 1, 1, 32}, .window = 60};
+  const Case few{.name = "few queries", .sizes = {1, 8, 300, 1, 1, 32}, .causal = false, .window = 60};
+  // The first tile's queries are of documents 6 and later, the second's of 8 and later.
+  const Case documents{
+      .name = "documents", .sizes = {1, 200, 640, 1, 1, 32}, .causal = false, .document_size = 64};
+  for (const auto& [c, nan_begin, nan_end, finite_begin, finite_end] : {
+           Hidden{causal, 128, 256, 0, 128},
+           Hidden{window, 0, 128, 0, 100},
+           Hidden{few, 0, 192, 0, 8},
+           Hidden{documents, 0, 384, 0, 200},
+           Hidden{documents, 0, 512, 128, 200},
+       }) {
+    SCOPED_TRACE(c.name);
+    Inputs in(c);
+    for (std::int64_t i = nan_begin * c.sizes.d; i < nan_end * c.sizes.d; ++i) {
+      in.v.set(i, std::numeric_limits<float>::quiet_NaN());
+    }
+    const Operand out = Operand::poisoned({1, c.sizes.t, 1, c.sizes.d}, {}, DType::kBfloat16);
+    attention_forward(out, {}, in.q, in.k, in.v, in.options, test_stream());
+    const std::vector<float> values = out.floats();
+    for (std::int64_t i = finite_begin * c.sizes.d; i < finite_end * c.sizes.d; ++i) {
+      ASSERT_TRUE(std::isfinite(values[static_cast<std::size_t>(i)])) << i;
+    }
   }
 }
 
