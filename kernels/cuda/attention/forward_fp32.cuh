@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(fp32::kThreads,
       }
     }
     fp32::store<ProbabilityTile>(p_tile, scores);
-    // A warp reads the rows that it has written.  The values are there, the next keys perhaps not yet.
+    // The values are there, the next keys perhaps not yet.
     wait_for_copies<1>();
     __syncthreads();
     out.template add_product<ProbabilityTile, KeyTile, fp32::InOrder>(p_tile, v_tile);

@@ -16,7 +16,7 @@ class SeenKeys {
  public:
   __device__ SeenKeys(const Mask& mask, Range queries, int num_keys)
       : mask_(mask), queries_(queries), num_keys_(num_keys) {
-    const Range keys = mask.keys_of(queries);
+    const Range keys = mask.keys_of_documents(queries, mask.keys_of(queries));
     end_ = keys.end;
     find(keys.begin / kKeys * kKeys);
   }
@@ -48,7 +48,7 @@ class SeeingQueries {
  public:
   __device__ SeeingQueries(const Mask& mask, Range keys, int num_queries)
       : mask_(mask), keys_(keys), num_queries_(num_queries) {
-    const Range queries = mask.queries_of(keys);
+    const Range queries = mask.queries_of_documents(keys, mask.queries_of(keys));
     end_ = queries.end;
     find(queries.begin / kQueries * kQueries);
   }

@@ -64,6 +64,13 @@ class Mask {
     return {partition_point(keys, [&](int key) { return document_of_key(key) < first; }),
             partition_point(keys, [&](int key) { return document_of_key(key) <= last; })};
   }
+  // The other way round.
+  __device__ Range queries_of_documents(Range keys, Range queries) const {
+    if (!has_documents() || queries.end <= queries.begin) return queries;
+    const int first = document_of_key(keys.begin), last = document_of_key(keys.end - 1);
+    return {partition_point(queries, [&](int query) { return document_of_query(query) < first; }),
+            partition_point(queries, [&](int query) { return document_of_query(query) <= last; })};
+  }
 
   // REQUIRES: both ranges are nonempty and lie within the sequence.
   __device__ Sight sight(Range queries, Range keys) const {

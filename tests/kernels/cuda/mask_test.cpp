@@ -87,7 +87,8 @@ class Problem {
   void check(int queries_per_block, int keys_per_block) const {
     const int query_blocks = (case_.num_queries + queries_per_block - 1) / queries_per_block;
     const int key_blocks = (case_.num_keys + keys_per_block - 1) / keys_per_block;
-    const Found keys(2 * query_blocks), queries(2 * key_blocks), sights(query_blocks * key_blocks),
+    const Found keys(2 * query_blocks), keys_of_documents(2 * query_blocks), queries(2 * key_blocks),
+        queries_of_documents(2 * key_blocks), sights(query_blocks * key_blocks),
         seen(case_.num_queries * case_.num_keys);
     cuda::AttentionParameters<float> p;
     p.num_sequences = 1;
@@ -102,8 +103,9 @@ class Problem {
       p.query_documents = query_documents.tensor().data<std::int32_t>();
       p.key_documents = key_documents.tensor().data<std::int32_t>();
     }
-    cuda::find_masks({keys.data(), queries.data(), sights.data(), seen.data()}, p, queries_per_block,
-                     keys_per_block, *test_stream().cuda());
+    cuda::find_masks({keys.data(), keys_of_documents.data(), queries.data(), queries_of_documents.data(),
+                      sights.data(), seen.data()},
+                     p, queries_per_block, keys_per_block, *test_stream().cuda());
 
     const std::int32_t* const found = seen.values();
     for (int q = 0; q < case_.num_queries; ++q) {
@@ -111,10 +113,29 @@ class Problem {
         ASSERT_EQ(found[q * case_.num_keys + k] != 0, sees(q, k)) << q << ", " << k;
     }
     check_sights(sights.values(), queries_per_block, keys_per_block);
-    check_ranges(keys.values(), case_.num_queries, queries_per_block, case_.num_keys,
-                 [&](int q, int k) { return is_near(q, k); });
-    check_ranges(queries.values(), case_.num_keys, keys_per_block, case_.num_queries,
-                 [&](int k, int q) { return is_near(q, k); });
+    // Of documents a block's ends count.
+    const auto is_between = [&](const reference::Tokens& documents, int i, const reference::Tokens& ends,
+                                int block, int per_block) {
+      if (case_.documents == 0) return true;
+      const std::size_t first = static_cast<std::size_t>(block * per_block);
+      const std::size_t last = std::min(first + static_cast<std::size_t>(per_block), ends.size()) - 1;
+      const std::int32_t document = documents[static_cast<std::size_t>(i)];
+      return ends[first] <= document && document <= ends[last];
+    };
+    const auto near_query = [&](int, int q, int k) { return is_near(q, k); };
+    const auto near_key = [&](int, int k, int q) { return is_near(q, k); };
+    check_ranges(keys.values(), case_.num_queries, queries_per_block, case_.num_keys, near_query);
+    check_ranges(queries.values(), case_.num_keys, keys_per_block, case_.num_queries, near_key);
+    check_ranges(keys_of_documents.values(), case_.num_queries, queries_per_block, case_.num_keys,
+                 [&](int block, int q, int k) {
+                   return is_near(q, k) &&
+                          is_between(key_documents_, k, query_documents_, block, queries_per_block);
+                 });
+    check_ranges(queries_of_documents.values(), case_.num_keys, keys_per_block, case_.num_queries,
+                 [&](int block, int k, int q) {
+                   return is_near(q, k) &&
+                          is_between(query_documents_, q, key_documents_, block, keys_per_block);
+                 });
   }
 
  private:
@@ -141,15 +162,15 @@ class Problem {
     }
   }
 
-  // Ranges of columns that are near any row of a block, one for each block of rows.
-  template <typename IsNear>
+  // Ranges of columns, one for each block of rows: those that are in for any row of the block.
+  template <typename IsIn>
   static void check_ranges(const std::int32_t* ranges, int rows, int rows_per_block, int columns,
-                           IsNear near) {
+                           IsIn is_in) {
     for (int first = 0; first < rows; first += rows_per_block, ranges += 2) {
       for (int column = 0; column < columns; ++column) {
         bool expected = false;
         for (int row = first; row < std::min(first + rows_per_block, rows); ++row)
-          expected = expected || near(row, column);
+          expected = expected || is_in(first / rows_per_block, row, column);
         ASSERT_EQ(column >= ranges[0] && column < ranges[1], expected)
             << column << " for the block from " << first << ": [" << ranges[0] << ", " << ranges[1] << ")";
       }

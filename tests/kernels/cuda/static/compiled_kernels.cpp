@@ -139,9 +139,7 @@ void add_report(std::vector<CompiledKernel>& kernels, const std::string& report)
   }
 }
 
-}  // namespace
-
-std::vector<CompiledKernel> read_compiled_kernels() {
+std::vector<CompiledKernel> read_objects() {
   std::vector<CompiledKernel> all;
   for (const std::string& object : objects()) {
     std::vector<CompiledKernel> kernels = kernels_of(ptx_of(object), object);
@@ -150,6 +148,13 @@ std::vector<CompiledKernel> read_compiled_kernels() {
     all.insert(all.end(), kernels.begin(), kernels.end());
   }
   return all;
+}
+
+}  // namespace
+
+const std::vector<CompiledKernel>& compiled_kernels() {
+  static const std::vector<CompiledKernel> kernels = read_objects();
+  return kernels;
 }
 
 }  // namespace trireme

@@ -1,15 +1,13 @@
-// Gates that need no GPU: what nvcc made of every kernel, and how much of it fits on a multiprocessor.
+// How much of each kernel fits on a multiprocessor, against the table in occupancy.txt.
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iomanip>
+#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>
 #include <string>
-#include <vector>
 
 #include <cuda_occupancy.h>
 #include <gtest/gtest.h>
@@ -19,35 +17,6 @@
 
 namespace trireme {
 namespace {
-
-constexpr int kArchs[] = {80, 90};
-
-const std::vector<CompiledKernel>& kernels() {
-  static const std::vector<CompiledKernel> kernels = read_compiled_kernels();
-  return kernels;
-}
-
-TEST(CompiledKernels, AreThereForEveryArchitecture) {
-  EXPECT_GT(kernels().size(), 8U);
-  for (const CompiledKernel& kernel : kernels()) {
-    EXPECT_EQ(kernel.by_arch.size(), std::size(kArchs)) << kernel.name;
-    for (const int arch : kArchs) {
-      ASSERT_TRUE(kernel.by_arch.contains(arch)) << kernel.name << " for sm_" << arch;
-      EXPECT_GT(kernel.by_arch.at(arch).registers, 0) << kernel.name << " for sm_" << arch;
-    }
-  }
-}
-
-TEST(CompiledKernels, KeepEverythingInRegisters) {
-  for (const CompiledKernel& kernel : kernels()) {
-    for (const auto& [arch, code] : kernel.by_arch) {
-      EXPECT_EQ(code.spill_bytes, 0) << kernel.name << " for sm_" << arch << " spills registers";
-      EXPECT_EQ(code.stack_bytes, 0) << kernel.name << " for sm_" << arch << " uses local memory";
-    }
-  }
-}
-
-// --- Occupancy. ---
 
 struct Multiprocessor {
   const char* name;
@@ -153,7 +122,7 @@ std::string row_of(const CompiledKernel& kernel, const std::map<std::string, Blo
 std::string table() {
   const std::map<std::string, Block> launched = launched_blocks();
   std::map<std::string, std::set<std::string>> rows;  // by file
-  for (const CompiledKernel& kernel : kernels()) {
+  for (const CompiledKernel& kernel : compiled_kernels()) {
     if (kernel.by_arch.size() == std::size(kArchs)) rows[kernel.file].insert(row_of(kernel, launched));
   }
 
@@ -167,7 +136,7 @@ std::string table() {
            "# threads that it may have, and without its dynamic shared memory (?).\n"
            "#\n"
            "# Written by `ninja -C build cuda_occupancy`; compared by "
-           "tests/kernels/cuda/static/static_test.cpp.\n"
+           "tests/kernels/cuda/static/occupancy_test.cpp.\n"
            "# nvcc " TRIREME_NVCC_VERSION "\n";
   std::ostringstream head;
   head << "# " << std::left << std::setw(kNameWidth) << "" << std::right << std::setw(8) << "threads"
@@ -210,7 +179,7 @@ TEST(Occupancy, IsThatOfTheTable) {
 
 TEST(Occupancy, EveryKernelFits) {
   const std::map<std::string, Block> launched = launched_blocks();
-  for (const CompiledKernel& kernel : kernels()) {
+  for (const CompiledKernel& kernel : compiled_kernels()) {
     const auto found = launched.find(kernel.symbol);
     if (found == launched.end()) continue;
     EXPECT_TRUE(kernel.max_threads == 0 || found->second.threads <= kernel.max_threads) << kernel.name;
@@ -218,101 +187,6 @@ TEST(Occupancy, EveryKernelFits) {
       EXPECT_LE(found->second.dynamic_shared_bytes + kernel.by_arch.at(m.arch).static_shared_bytes,
                 m.block_shared_kib * 1024)
           << kernel.name << " on " << m.name;
-  }
-}
-
-// --- Instructions. ---
-
-bool is_bf16(const CompiledKernel& kernel) {
-  return kernel.file.starts_with("attention/") && kernel.file.find("bf16") != std::string::npos;
-}
-
-// A kernel that multiplies on tensor cores feeds them as it should: copies past the registers, and loads of
-// whole matrices.
-TEST(Instructions, Bf16AttentionUsesTensorCores) {
-  std::map<std::string, int> multiplying;  // kernels of a file
-  for (const CompiledKernel& kernel : kernels()) {
-    if (!is_bf16(kernel)) continue;
-    const bool multiplies = kernel.has("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32");
-    multiplying[kernel.file] += multiplies ? 1 : 0;
-    if (!multiplies) continue;
-    EXPECT_TRUE(kernel.has("ldmatrix.sync.aligned.m8n8.x4")) << kernel.name;
-    EXPECT_TRUE(kernel.has("cp.async.cg.shared.global")) << kernel.name;
-    EXPECT_TRUE(kernel.has("cp.async.wait_group")) << kernel.name;
-  }
-  if (multiplying.empty()) GTEST_SKIP() << "there are no bf16 attention kernels";
-  for (const auto& [file, count] : multiplying) EXPECT_GT(count, 0) << file;
-}
-
-TEST(Instructions, NothingElseDoes) {
-  int multiplying = 0;
-  for (const CompiledKernel& kernel : kernels()) {
-    EXPECT_FALSE(kernel.has("tf32")) << kernel.name;
-    if (is_bf16(kernel)) continue;
-    EXPECT_FALSE(kernel.has("mma.sync")) << kernel.name;
-    if (!kernel.has("cp.async.cg.shared.global")) continue;
-    EXPECT_TRUE(kernel.has("fma.rn.f32")) << kernel.name;
-    EXPECT_TRUE(kernel.has("ld.shared.v4.f32")) << kernel.name;
-    ++multiplying;
-  }
-  EXPECT_GT(multiplying, 0);
-}
-
-// What cuobjdump prints of an object's machine code.
-std::string disassemble(const std::string& object) {
-  // It looks for nvdisasm on PATH.
-  const std::string command =
-      "PATH=\"$(dirname '" TRIREME_NVDISASM "'):$PATH\" '" TRIREME_CUOBJDUMP "' -sass '" + object + "' 2>&1";
-  std::FILE* const pipe = popen(command.c_str(), "r");
-  EXPECT_NE(pipe, nullptr);
-  std::string text;
-  std::array<char, 1 << 16> buffer;
-  for (std::size_t n; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-    text.append(buffer.data(), n);
-  EXPECT_EQ(pclose(pipe), 0) << text.substr(0, 300);
-  return text;
-}
-
-// Symbol, then architecture -> instructions.
-std::map<std::string, std::map<int, std::string>> machine_code_of(const std::string& object) {
-  std::map<std::string, std::map<int, std::string>> code;
-  std::istringstream text(disassemble(object));
-  int arch = 0;
-  std::string* function = nullptr;
-  for (std::string line; std::getline(text, line);) {
-    constexpr char kArch[] = "arch = sm_", kFunction[] = "Function : ";
-    if (line.starts_with(kArch)) {
-      arch = std::stoi(line.substr(sizeof(kArch) - 1));
-    } else if (const std::size_t at = line.find(kFunction); at != std::string::npos) {
-      function = &code[line.substr(at + sizeof(kFunction) - 1)][arch];
-    } else if (function != nullptr) {
-      *function += line + "\n";
-    }
-  }
-  return code;
-}
-
-TEST(Instructions, AreThereInMachineCode) {
-  if (std::string(TRIREME_CUOBJDUMP).ends_with("NOTFOUND") ||
-      std::string(TRIREME_NVDISASM).ends_with("NOTFOUND"))
-    GTEST_SKIP()
-        << "cuobjdump and nvdisasm aren't there (pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm)";
-  std::map<std::string, std::map<std::string, std::map<int, std::string>>> by_object;
-  for (const CompiledKernel& kernel : kernels()) {
-    if (!kernel.has("cp.async.cg.shared.global")) continue;
-    if (!by_object.contains(kernel.object)) by_object[kernel.object] = machine_code_of(kernel.object);
-    for (const int arch : kArchs) {
-      const std::string& code = by_object[kernel.object][kernel.symbol][arch];
-      const auto expect = [&](const char* instruction, bool is_expected) {
-        EXPECT_EQ(code.find(instruction) != std::string::npos, is_expected)
-            << instruction << " in " << kernel.name << " for sm_" << arch;
-      };
-      const bool multiplies = kernel.has("mma.sync");
-      expect(" LDGSTS.", true);
-      expect(" HMMA.16816.F32.BF16 ", multiplies);
-      expect(" LDSM.16.", multiplies);
-      if (!multiplies) expect(" FFMA ", true);
-    }
   }
 }
 
