@@ -40,15 +40,16 @@ class Kernel : public KernelShape {
 
   // On the stream's device, which is the calling thread's current one.  No blocks are no work.
   void launch(std::int64_t num_blocks, const StreamState& stream, Parameters... parameters) const {
-    if (num_blocks == 0) return;
+    if (num_blocks > 0) launch(dim3(static_cast<unsigned>(num_blocks)), stream, parameters...);
+  }
+  void launch(dim3 blocks, const StreamState& stream, Parameters... parameters) const {
     // More than every block may have must be asked for, on each device.
     if (dynamic_shared_bytes() > 48 * 1024) {
       TRIREME_CUDA(cudaFuncSetAttribute(function(), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                         dynamic_shared_bytes()));
     }
     void* arguments[] = {&parameters...};
-    TRIREME_CUDA(cudaLaunchKernel(function(), dim3(static_cast<unsigned>(num_blocks)),
-                                  dim3(static_cast<unsigned>(threads())), arguments,
+    TRIREME_CUDA(cudaLaunchKernel(function(), blocks, dim3(static_cast<unsigned>(threads())), arguments,
                                   static_cast<std::size_t>(dynamic_shared_bytes()), stream.handle()));
   }
 };

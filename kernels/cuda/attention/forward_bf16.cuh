@@ -9,7 +9,7 @@
 #include "kernels/cuda/attention/forward_tile.cuh"
 #include "kernels/cuda/attention/forward_warp.cuh"
 #include "kernels/cuda/attention/row_copy.cuh"
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/kernel.h"
 
 namespace trireme::cuda {
 
@@ -98,15 +98,15 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 }
 
 template <typename Tile>
+const Kernel forward_bf16_kernel(attention_forward_bf16<Tile>, Tile::kThreads, Tile::kSharedBytes);
+
+template <typename Tile>
 void launch_forward_tile(const AttentionParameters<Bfloat16>& p, StreamState& stream) {
   const ForwardGrid grid = plan_forward(p, Tile::kSize, stream);
-  const auto kernel = attention_forward_bf16<Tile>;
-  TRIREME_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kSharedBytes));
   const dim3 blocks(static_cast<unsigned>(Tile::kPacksHeads ? p.num_kv_heads : p.num_heads),
                     static_cast<unsigned>(grid.num_tiles * grid.num_splits),
                     static_cast<unsigned>(p.num_sequences));
-  kernel<<<blocks, Tile::kThreads, Tile::kSharedBytes, stream.handle()>>>(p, grid);
-  TRIREME_CUDA(cudaGetLastError());
+  forward_bf16_kernel<Tile>.launch(blocks, stream, p, grid);
   if (grid.num_splits > 1) launch_forward_combine(p, grid, Tile::kWidth, stream);
 }
 

@@ -3,8 +3,7 @@
 #include <cuda_bf16.h>
 
 #include "kernels/cuda/attention/forward_bf16.h"
-#include "kernels/cuda/attention/tensor_core.cuh"
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/kernel.h"
 
 namespace trireme::cuda {
 namespace {
@@ -51,14 +50,14 @@ __global__ void __launch_bounds__(32 * kRowsPerBlock)
   if (p.lse != nullptr && lane == 0) p.lse[row] = sum == 0.0F ? -INFINITY : largest + logf(sum);
 }
 
+const Kernel combine_kernel(attention_forward_combine, 32 * kRowsPerBlock);
+
 }  // namespace
 
 void launch_forward_combine(const AttentionParameters<Bfloat16>& p, const ForwardGrid& grid, int split_width,
                             StreamState& stream) {
   const std::int64_t num_rows = static_cast<std::int64_t>(p.num_sequences) * p.num_heads * p.num_queries;
-  const auto num_blocks = static_cast<unsigned>((num_rows + kRowsPerBlock - 1) / kRowsPerBlock);
-  attention_forward_combine<<<num_blocks, 32 * kRowsPerBlock, 0, stream.handle()>>>(p, grid, split_width);
-  TRIREME_CUDA(cudaGetLastError());
+  combine_kernel.launch((num_rows + kRowsPerBlock - 1) / kRowsPerBlock, stream, p, grid, split_width);
 }
 
 }  // namespace trireme::cuda
