@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <cuda_runtime_api.h>
+#include <glog/logging.h>
 
 #include "kernels/cuda/attention/launch.h"
 #include "kernels/cuda/check.h"
@@ -13,6 +14,7 @@ namespace {
 
 // A split must be worth its share of combining.
 constexpr int kMinKeyTiles = 4;
+constexpr int kMaxGrid = 65535;  // along y and z
 
 int divide_up(int a, int b) {
   return (a + b - 1) / b;
@@ -53,6 +55,8 @@ ForwardGrid plan_forward(const AttentionParameters<Bfloat16>& p, const ForwardTi
         stream.scratch(rows * (tile.width + 1) * static_cast<std::int64_t>(sizeof(float))));
     grid.split_lse = grid.split_out + rows * tile.width;
   }
+  CHECK_LE(std::int64_t{grid.num_tiles} * grid.num_splits, kMaxGrid) << "attention: queries";
+  CHECK_LE(p.num_sequences, kMaxGrid) << "attention: sequences";
   return grid;
 }
 

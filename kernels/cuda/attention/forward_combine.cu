@@ -3,7 +3,6 @@
 #include <cuda_bf16.h>
 
 #include "kernels/cuda/attention/forward_bf16.h"
-#include "kernels/cuda/attention/tensor_core.cuh"
 #include "kernels/cuda/kernel.h"
 
 namespace trireme::cuda {

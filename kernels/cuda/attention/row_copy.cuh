@@ -45,7 +45,7 @@ __device__ inline void copy_numbers(unsigned to, const Bfloat16* from, int count
   store_shared(to, make_uint4(words[0], words[1], words[2], words[3]));
 }
 
-// Fills a tile with the rows row(i), of which the first `num_rows` are there, and zeros.  What is aligned
+// Fills a tile with the rows row_at(i), of which the first `num_rows` are there, and zeros.  What is aligned
 // belongs to the thread's next group of copies; the rest is copied at once.
 template <typename Tile, int kThreads, typename Row>
 __device__ void copy_rows(unsigned tile, int num_rows, int width, bool is_aligned, Row row_at) {

@@ -29,8 +29,8 @@ struct Case {
   bool packed = false;  // query, key and value heads in one row, as a projection leaves them
 };
 
-// Documents of about so many keys; the last tenth of the keys are padding.  Queries stand at the end of the
-// keys; every eleventh of the last ones is of no key's document.
+// Documents of c.document_size keys, cut elsewhere in each sequence; the last tenth of the keys is padding.
+// Queries stand at the end of the keys; the last quarter of them is of no key's document.
 reference::Tokens key_documents(const Case& c) {
   reference::Tokens documents;
   for (std::int64_t b = 0; b < c.sizes.b; ++b) {
