@@ -93,7 +93,7 @@ void backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor dout_BTHD, 
 void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                        const AttentionOptions& options, Stream stream) {
   if (q_BTHD.num_elements() == 0) return;
-  const DeviceScope scope(stream.device());
+  make_current(stream.device());
   if (q_BTHD.dtype() == DType::kBfloat16) {
     forward<Bfloat16>(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, stream);
   } else {
@@ -105,7 +105,7 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
                         Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                         const AttentionOptions& options, Stream stream) {
   if (k_BSKD.num_elements() == 0) return;
-  const DeviceScope scope(stream.device());
+  make_current(stream.device());
   if (q_BTHD.dtype() == DType::kBfloat16) {
     backward<Bfloat16>(dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD,
                        options, stream);
