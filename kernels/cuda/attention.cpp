@@ -1,6 +1,5 @@
 #include "kernels/attention.h"
 
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -57,9 +56,8 @@ AttentionParameters<T> parameters_of(Tensor out_BTHD, Tensor lse_BHT, Tensor q_B
     p.key_documents = options.key_documents_BS.data<std::int32_t>();
   }
   if (options.dropout) {
-    p.dropout_threshold =
-        static_cast<unsigned>(std::ceil(static_cast<double>(options.dropout.probability) * 0x1.0p24));
-    p.dropout_scale = 1.0F / (1.0F - options.dropout.probability);
+    p.dropout_threshold = options.dropout.threshold();
+    p.dropout_scale = options.dropout.scale();
     p.dropout_key = options.dropout.key;
     p.dropout_offset = options.dropout.offset;
   }
