@@ -45,7 +45,7 @@ Buffer Buffer::pinned_for(Device peer, std::int64_t size_bytes) {
   if constexpr (kHasCuda) {
     if (!peer.is_cpu() && size_bytes > 0) {
       Buffer buffer;
-      buffer.data_ = cuda::allocate_pinned(size_bytes);
+      buffer.data_ = cuda::allocate_pinned(size_bytes, peer);
       buffer.size_bytes_ = size_bytes;
       buffer.is_pinned_ = true;
       return buffer;

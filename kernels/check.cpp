@@ -18,6 +18,12 @@ void OperandCheck::operand(const char* operand, const Tensor& x, const Shape& sh
       << op_ << ": rows of " << operand << " " << shape.to_string() << " lie apart, and may not";
 }
 
+DType OperandCheck::type_of_numbers(const char* operand, const Tensor& x) const {
+  CHECK(x.dtype() == DType::kFloat32 || (x.dtype() == DType::kBfloat16 && !device_.is_cpu()))
+      << op_ << " on " << device_.to_string() << ": " << operand << " is of " << name(x.dtype());
+  return x.dtype();
+}
+
 void OperandCheck::dropout(const Dropout& dropout) const {
   CHECK(0.0F <= dropout.probability && dropout.probability < 1.0F)
       << op_ << ": dropout with probability " << dropout.probability;

@@ -26,6 +26,8 @@ class OperandCheck {
                 DType dtype = DType::kFloat32) const {
     if (x) this->operand(operand, x, shape, layout, dtype);
   }
+  // The type that x has and the op's other numbers are to have: float32, on a CUDA device also bfloat16.
+  DType type_of_numbers(const char* operand, const Tensor& x) const;
   void dropout(const Dropout& dropout) const;
   void num_dims(const char* operand, const Tensor& x, int expected) const;
 

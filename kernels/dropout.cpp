@@ -1,18 +1,19 @@
 #include "kernels/dropout.h"
 
 #include "kernels/check.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/dispatch.h"
 
 namespace trireme {
 
-TRIREME_DECLARE_CPU(dropout)
+TRIREME_DECLARE(dropout)
 
 void dropout(Tensor y, Tensor x, Dropout dropout, Stream stream) {
-  const OperandCheck check("dropout");
-  check.operand("x", x, x.shape());
-  check.operand("y", y, x.shape());
+  const OperandCheck check("dropout", stream.device());
+  const DType dtype = check.type_of_numbers("x", x);
+  check.operand("x", x, x.shape(), Layout::kContiguous, dtype);
+  check.operand("y", y, x.shape(), Layout::kContiguous, dtype);
   check.dropout(dropout);
-  TRIREME_CPU(dropout)(y, x, dropout, stream);
+  TRIREME_RUN(dropout, stream)(y, x, dropout, stream);
 }
 
 }  // namespace trireme

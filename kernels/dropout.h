@@ -18,9 +18,19 @@ struct Dropout {
   std::uint64_t offset = 0;
 
   explicit operator bool() const { return probability > 0.0F; }
+  // The mask in integers: a number's upper 24 bits are below this if and only if `uniform` of it (rng.h) is
+  // below `probability`.  Both are multiples of 2^-24 once the latter is rounded up.
+  std::uint32_t threshold() const {
+    const double exact = static_cast<double>(probability) * 0x1.0p24;
+    const auto whole = static_cast<std::uint32_t>(exact);
+    return whole < exact ? whole + 1 : whole;
+  }
+  // What elements that are kept are multiplied by.
+  float scale() const { return 1.0F / (1.0F - probability); }
 };
 
-// y = dropout(x), and its gradient, which is the same function of dy.  y may be x.
+// y = dropout(x), and its gradient, which is the same function of dy.  y may be x.  Contiguous float32, on a
+// CUDA device also bfloat16.
 void dropout(Tensor y, Tensor x, Dropout dropout, Stream stream);
 
 }  // namespace trireme

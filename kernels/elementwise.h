@@ -6,10 +6,10 @@
 
 namespace trireme {
 
-// x = value.  Contiguous float32.
+// x = value.  Contiguous float32, on a CUDA device also bfloat16.
 void fill(Tensor x, float value, Stream stream);
 
-// y += x.  Contiguous float32 of equal shape.
+// y += x, of equal shape.  Contiguous float32, on a CUDA device also bfloat16.
 void accumulate(Tensor y, Tensor x, Stream stream);
 
 // y = x, of equal shape and dtype; rows of either may lie apart.  With the stream of a CUDA device, either

@@ -1,5 +1,9 @@
 // Layer normalisation (Ba, Kiros, Hinton 2016), fused with the residual addition before it.
 // N rows of width C; statistics are those of each row, with the biased variance.
+//
+// Numbers are float32.  On a CUDA device rows (y, sum, residual, branch and their gradients) may be bfloat16,
+// all or none; weight and bias then are bfloat16 or float32, and what belongs to no row or to all (mean,
+// rstd, dweight, dbias) stays float32.  What is normalised is the sum as rounded.
 #pragma once
 
 #include "kernels/dropout.h"

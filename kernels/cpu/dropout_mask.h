@@ -19,10 +19,8 @@ class DropoutMask {
       : key_low_(static_cast<std::uint32_t>(dropout.key)),
         key_high_(static_cast<std::uint32_t>(dropout.key >> 32)),
         offset_(dropout.offset),
-        // uniform(bits) < probability, in integers: exact, for both sides are multiples of 2^-24 once the
-        // right one is rounded up.
-        threshold_(round_up(static_cast<double>(dropout.probability) * 0x1.0p24)),
-        kept_(1.0F / (1.0F - dropout.probability)) {}
+        threshold_(dropout.threshold()),
+        kept_(dropout.scale()) {}
 
   // factors[i] is that of element first + i, for i < count.
   void draw(float* factors, std::int64_t first, std::int64_t count) const {
@@ -44,11 +42,6 @@ class DropoutMask {
   typedef std::uint32_t Narrow __attribute__((vector_size(kLanes * sizeof(float))));
   static constexpr int kCounters = kLanes / 2;  // of a block
   static constexpr int kBlock = 4 * kCounters;
-
-  static std::uint32_t round_up(double x) {
-    const auto whole = static_cast<std::uint32_t>(x);
-    return whole < x ? whole + 1 : whole;
-  }
 
   // The products of each lane's lower half.
   TRIREME_INLINE static Wide multiply_lower(Wide a, std::uint32_t b) {

@@ -1,6 +1,5 @@
 #include "kernels/attention.h"
 
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -57,9 +56,8 @@ AttentionParameters<T> parameters_of(Tensor out_BTHD, Tensor lse_BHT, Tensor q_B
     p.key_documents = options.key_documents_BS.data<std::int32_t>();
   }
   if (options.dropout) {
-    p.dropout_threshold =
-        static_cast<unsigned>(std::ceil(static_cast<double>(options.dropout.probability) * 0x1.0p24));
-    p.dropout_scale = 1.0F / (1.0F - options.dropout.probability);
+    p.dropout_threshold = options.dropout.threshold();
+    p.dropout_scale = options.dropout.scale();
     p.dropout_key = options.dropout.key;
     p.dropout_offset = options.dropout.offset;
   }
@@ -93,7 +91,7 @@ void backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor dout_BTHD, 
 void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                        const AttentionOptions& options, Stream stream) {
   if (q_BTHD.num_elements() == 0) return;
-  const DeviceScope scope(stream.device());
+  make_current(stream.device());
   if (q_BTHD.dtype() == DType::kBfloat16) {
     forward<Bfloat16>(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, stream);
   } else {
@@ -105,7 +103,7 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
                         Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                         const AttentionOptions& options, Stream stream) {
   if (k_BSKD.num_elements() == 0) return;
-  const DeviceScope scope(stream.device());
+  make_current(stream.device());
   if (q_BTHD.dtype() == DType::kBfloat16) {
     backward<Bfloat16>(dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD,
                        options, stream);

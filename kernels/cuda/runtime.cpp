@@ -15,23 +15,19 @@ void fail(cudaError_t error, const char* call, const char* file, int line) {
              << cudaGetErrorName(error) << ")";
 }
 
-DeviceScope::DeviceScope(Device device) {
-  TRIREME_CUDA(cudaGetDevice(&before_));
-  if (before_ != device.index) TRIREME_CUDA(cudaSetDevice(device.index));
-}
-
-DeviceScope::~DeviceScope() {
-  TRIREME_CUDA(cudaSetDevice(before_));
+void make_current(Device device) {
+  TRIREME_CUDA(cudaSetDevice(device.index));
 }
 
 int num_devices() {
   int count = 0;
-  // No driver and no device are no errors here.
-  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();  // no driver and no device are no errors here
+  return 0;
 }
 
 void* allocate(std::int64_t size_bytes, Device device) {
-  const DeviceScope scope(device);
+  make_current(device);
   void* data = nullptr;
   const cudaError_t error = cudaMalloc(&data, static_cast<std::size_t>(size_bytes));
   if (error == cudaErrorMemoryAllocation) {
@@ -47,11 +43,12 @@ void* allocate(std::int64_t size_bytes, Device device) {
 }
 
 void release(void* data, Device device) {
-  const DeviceScope scope(device);
+  make_current(device);
   TRIREME_CUDA(cudaFree(data));
 }
 
-void* allocate_pinned(std::int64_t size_bytes) {
+void* allocate_pinned(std::int64_t size_bytes, Device peer) {
+  make_current(peer);
   void* data = nullptr;
   const cudaError_t error = cudaMallocHost(&data, static_cast<std::size_t>(size_bytes));
   if (error == cudaErrorMemoryAllocation) {
@@ -67,19 +64,20 @@ void release_pinned(void* data) {
 }
 
 void zero(void* data, std::int64_t size_bytes, Device device) {
-  const DeviceScope scope(device);
+  make_current(device);
+  if (size_bytes == 0) return;
   TRIREME_CUDA(cudaMemset(data, 0, static_cast<std::size_t>(size_bytes)));
   // Of device memory cudaMemset may return before it has begun, and other streams don't wait for it.
-  TRIREME_CUDA(cudaDeviceSynchronize());
+  TRIREME_CUDA(cudaStreamSynchronize(cudaStreamLegacy));
 }
 
 StreamState::StreamState(Device device) : device_(device) {
-  const DeviceScope scope(device);
+  make_current(device);
   TRIREME_CUDA(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking));
 }
 
 StreamState::~StreamState() {
-  const DeviceScope scope(device_);
+  make_current(device_);
   TRIREME_CUDA(cudaStreamSynchronize(handle_));
   TRIREME_CUDA(cudaStreamDestroy(handle_));
   if (scratch_ != nullptr) TRIREME_CUDA(cudaFree(scratch_));
@@ -109,10 +107,6 @@ void synchronize(const StreamState& stream) {
   TRIREME_CUDA(cudaStreamSynchronize(stream.handle()));
 }
 
-void* scratch(StreamState& stream, std::int64_t size_bytes) {
-  return stream.scratch(size_bytes);
-}
-
 namespace {
 
 cudaEvent_t handle(void* event) {
@@ -122,7 +116,7 @@ cudaEvent_t handle(void* event) {
 }  // namespace
 
 void* make_event(Device device) {
-  const DeviceScope scope(device);
+  make_current(device);
   cudaEvent_t event = nullptr;
   TRIREME_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
   return event;
@@ -146,7 +140,10 @@ void synchronize_event(void* event) {
 
 bool is_reached(void* event) {
   const cudaError_t error = cudaEventQuery(handle(event));
-  if (error == cudaErrorNotReady) return false;
+  if (error == cudaErrorNotReady) {
+    cudaGetLastError();  // which would give it to the next who asks
+    return false;
+  }
   TRIREME_CUDA(error);
   return true;
 }

@@ -13,8 +13,8 @@ int num_devices();
 // Device memory, uninitialised.  Running out of it is fatal and says how much there is.
 void* allocate(std::int64_t size_bytes, Device device);
 void release(void* data, Device device);
-// Memory of the host that devices copy from and to without a detour.
-void* allocate_pinned(std::int64_t size_bytes);
+// Memory of the host that devices, `peer` first of all, copy from and to without a detour.
+void* allocate_pinned(std::int64_t size_bytes, Device peer);
 void release_pinned(void* data);
 // Sets bytes to 0 and returns when that is done.
 void zero(void* data, std::int64_t size_bytes, Device device);
@@ -24,9 +24,6 @@ StreamState* make_stream(Device device);
 // Waits for the stream's work.
 void destroy(StreamState* stream);
 void synchronize(const StreamState& stream);
-// Memory for kernels' intermediate results, at least so large, valid until the next call for this stream's
-// scratch that asks for more.  Work of one stream is done in order, so each op may use all of it.
-void* scratch(StreamState& stream, std::int64_t size_bytes);
 
 void* make_event(Device device);
 void destroy_event(void* event);

@@ -18,7 +18,8 @@ class StreamState {
 
   Device device() const { return device_; }
   cudaStream_t handle() const { return handle_; }
-  // See runtime.h.
+  // Memory for kernels' intermediate results, at least so large, valid until the next call that asks for
+  // more. Work of one stream is done in order, so each op may use all of it.
   void* scratch(std::int64_t size_bytes);
 
  private:
@@ -28,16 +29,8 @@ class StreamState {
   std::int64_t scratch_bytes_ = 0;
 };
 
-// Makes a device the calling thread's current one while it lives.
-class DeviceScope {
- public:
-  explicit DeviceScope(Device device);
-  ~DeviceScope();
-  DeviceScope(const DeviceScope&) = delete;
-  DeviceScope& operator=(const DeviceScope&) = delete;
-
- private:
-  int before_ = 0;
-};
+// Makes a device the calling thread's current one, which launches and allocations need.  It stays so: whoever
+// needs a device calls this, and nobody goes back, for to visit device 0 is to take memory there.
+void make_current(Device device);
 
 }  // namespace trireme::cuda

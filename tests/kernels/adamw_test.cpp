@@ -23,7 +23,7 @@ TEST(AdamW, SeveralSteps) {
       const AdamWOptions options{.learning_rate = 0.01F, .weight_decay = 0.1F, .step = step};
       const Operand grad = Operand::random({n}, 10 + static_cast<std::uint64_t>(step));
       const Operand scale = Operand::of({0.25F});
-      adamw_step(param, m, v, grad, scale, options, {});
+      adamw_step(param, m, v, grad, scale, options, test_stream());
       reference::adamw_step(expected, expected_m, expected_v, grad.doubles(), 0.25, options);
       grad.expect_guards("grad");
     }
@@ -38,7 +38,7 @@ TEST(AdamW, LateStepsHaveNoBias) {
   const Operand param = Operand::of({0.0F});
   const Operand m = Operand::of({0.5F});
   const Operand v = Operand::of({4.0F});
-  adamw_step(param, m, v, Operand::of({0.5F}), Operand::of({1.0F}), options, {});
+  adamw_step(param, m, v, Operand::of({0.5F}), Operand::of({1.0F}), options, test_stream());
   EXPECT_NEAR(param.floats()[0], -0.5 / std::sqrt(0.95 * 4.0 + 0.05 * 0.25), 1e-6);
 }
 
@@ -49,7 +49,7 @@ TEST(AdamW, NanAndInfAreSeen) {
     const Operand param = Operand::random({50}, 2);
     const Operand m = Operand::zeros({50});
     const Operand v = Operand::zeros({50});
-    adamw_step(param, m, v, grad, Operand::of({1.0F}), {.learning_rate = 0.1F}, {});
+    adamw_step(param, m, v, grad, Operand::of({1.0F}), {.learning_rate = 0.1F}, test_stream());
     for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(std::isnan(param.floats()[i]), i == 17) << i;
   }
 }
@@ -57,7 +57,7 @@ TEST(AdamW, NanAndInfAreSeen) {
 TEST(AdamWDeathTest, LengthsDiffer) {
   const Operand x = Operand::zeros({5});
   const Operand y = Operand::zeros({4});
-  EXPECT_DEATH(adamw_step(x, x, x, y, Operand::of({1.0F}), {}, {}),
+  EXPECT_DEATH(adamw_step(x, x, x, y, Operand::of({1.0F}), {}, test_stream()),
                "adamw_step: grad is \\[4\\], \\[5\\] expected");
 }
 

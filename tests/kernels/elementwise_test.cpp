@@ -29,7 +29,7 @@ TEST(Accumulate, Adds) {
     const reference::Array xs = x.doubles();
     reference::Array expected = y.doubles();
     for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += xs[i];
-    accumulate(y, x, {});
+    accumulate(y, x, test_stream());
     y.expect_near(expected, 1e-7, "y");
   }
 }

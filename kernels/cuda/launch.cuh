@@ -1,0 +1,67 @@
+// Launches of kernels, and the loop of those that work on flat memory.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/stream_state.h"
+#include "kernels/stream.h"
+
+namespace trireme::cuda {
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+struct Grid {
+  std::int64_t num_blocks = 0;
+  dim3 block;
+  std::int64_t shared_bytes = 0;  // beside what the kernel declares
+};
+
+// Runs a kernel on the stream's device.  No blocks are no work.
+template <typename... Parameters>
+void launch(void (*kernel)(Parameters...), const Grid& grid, const Stream& stream,
+            std::type_identity_t<Parameters>... parameters) {
+  if (grid.num_blocks == 0) return;
+  make_current(stream.device());
+  const auto function = reinterpret_cast<const void*>(kernel);
+  constexpr std::int64_t kAlwaysAllowed = 48 << 10;
+  if (grid.shared_bytes > kAlwaysAllowed) {
+    TRIREME_CUDA(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      static_cast<int>(grid.shared_bytes)));
+  }
+  void* arguments[] = {&parameters...};
+  TRIREME_CUDA(cudaLaunchKernel(function, dim3(static_cast<unsigned>(grid.num_blocks)), grid.block, arguments,
+                                static_cast<std::size_t>(grid.shared_bytes), stream.cuda()->handle()));
+}
+
+// --- Flat memory. ---
+
+inline constexpr int kFlatThreads = 256;
+inline constexpr int kFlatPacks = 4;  // of a thread
+
+// The launch of a kernel that calls for_each_pack<width>(n, ...).
+inline Grid flat_grid(std::int64_t n, int width) {
+  return {divide_up(n, std::int64_t{kFlatThreads} * kFlatPacks * width), kFlatThreads};
+}
+
+// Calls body.operator()<w>(i) for runs of w elements from i on, which together are [0, n): w is kWidth, and 1
+// for what is left at the end.
+template <int kWidth, typename Body>
+__device__ inline void for_each_pack(std::int64_t n, Body body) {
+  std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kFlatPacks * kFlatThreads + threadIdx.x) * kWidth;
+#pragma unroll
+  for (int k = 0; k < kFlatPacks; ++k, i += kFlatThreads * kWidth) {
+    if (i + kWidth <= n) {
+      body.template operator()<kWidth>(i);
+    } else if constexpr (kWidth > 1) {
+      for (std::int64_t j = i; j < n; ++j) body.template operator()<1>(j);
+    }
+  }
+}
+
+}  // namespace trireme::cuda
