@@ -24,6 +24,12 @@ class ProbabilityDropout {
     return first_ + static_cast<std::uint64_t>(query) * groups_per_row_;
   }
 
+  // Which of a query's keys 4 group to 4 group + 3 are kept: bits 0 to 3.
+  __device__ unsigned kept(int query, int group) const {
+    const uint4 bits = philox(key_, counter(query) + static_cast<unsigned>(group));
+    return is_kept(bits.x) | is_kept(bits.y) << 1 | is_kept(bits.z) << 2 | is_kept(bits.w) << 3;
+  }
+
   // The factors of a query's keys 4 group to 4 group + 3.
   __device__ float4 factors(int query, int group) const {
     const uint4 bits = philox(key_, counter(query) + static_cast<unsigned>(group));
@@ -32,7 +38,8 @@ class ProbabilityDropout {
 
  private:
   __device__ static int row_size(int num_keys) { return (num_keys + 3) / 4 * 4; }
-  __device__ float factor(unsigned bits) const { return (bits >> 8) < threshold_ ? 0.0F : scale_; }
+  __device__ unsigned is_kept(unsigned bits) const { return (bits >> 8) < threshold_ ? 0 : 1; }
+  __device__ float factor(unsigned bits) const { return is_kept(bits) != 0 ? scale_ : 0.0F; }
 
   std::uint64_t key_;
   std::uint64_t first_;  // of the head's groups of four
