@@ -7,10 +7,14 @@
 
 #include <cuda_runtime_api.h>
 
-#include "kernels/cuda/check.h"
 #include "kernels/cuda/stream_state.h"
 
 namespace trireme::cuda {
+
+// Runs a kernel of `grid` blocks of `block` threads on the stream's device, the calling thread's current one.
+// No blocks are no work.
+void launch_kernel(const void* kernel, dim3 grid, dim3 block, std::int64_t dynamic_shared_bytes,
+                   void** arguments, const StreamState& stream);
 
 class KernelShape {
  public:
@@ -43,15 +47,9 @@ class Kernel : public KernelShape {
     launch(dim3(static_cast<unsigned>(num_blocks)), stream, parameters...);
   }
   void launch(dim3 grid, const StreamState& stream, Parameters... parameters) const {
-    if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-    // More than every block may have must be asked for, on each device.
-    if (dynamic_shared_bytes() > 48 * 1024) {
-      TRIREME_CUDA(cudaFuncSetAttribute(function(), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                        dynamic_shared_bytes()));
-    }
     void* arguments[] = {&parameters...};
-    TRIREME_CUDA(cudaLaunchKernel(function(), grid, dim3(static_cast<unsigned>(threads())), arguments,
-                                  static_cast<std::size_t>(dynamic_shared_bytes()), stream.handle()));
+    launch_kernel(function(), grid, dim3(static_cast<unsigned>(threads())), dynamic_shared_bytes(), arguments,
+                  stream);
   }
 };
 

@@ -6,7 +6,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/kernel.h"
 #include "kernels/cuda/stream_state.h"
 #include "kernels/stream.h"
 
@@ -22,21 +22,14 @@ struct Grid {
   std::int64_t shared_bytes = 0;  // beside what the kernel declares
 };
 
-// Runs a kernel on the stream's device.  No blocks are no work.
+// Runs a kernel whose blocks depend on the sizes it is given, on the stream's device.  No blocks are no work.
 template <typename... Parameters>
 void launch(void (*kernel)(Parameters...), const Grid& grid, const Stream& stream,
             std::type_identity_t<Parameters>... parameters) {
-  if (grid.num_blocks == 0) return;
   make_current(stream.device());
-  const auto function = reinterpret_cast<const void*>(kernel);
-  constexpr std::int64_t kAlwaysAllowed = 48 << 10;
-  if (grid.shared_bytes > kAlwaysAllowed) {
-    TRIREME_CUDA(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      static_cast<int>(grid.shared_bytes)));
-  }
   void* arguments[] = {&parameters...};
-  TRIREME_CUDA(cudaLaunchKernel(function, dim3(static_cast<unsigned>(grid.num_blocks)), grid.block, arguments,
-                                static_cast<std::size_t>(grid.shared_bytes), stream.cuda()->handle()));
+  launch_kernel(reinterpret_cast<const void*>(kernel), dim3(static_cast<unsigned>(grid.num_blocks)),
+                grid.block, grid.shared_bytes, arguments, *stream.cuda());
 }
 
 // --- Flat memory. ---

@@ -1,3 +1,4 @@
+#include "kernels/cuda/check.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dropout.cuh"
 #include "kernels/cuda/launch.cuh"
