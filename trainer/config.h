@@ -68,8 +68,9 @@ struct TrainConfig {
   double label_smoothing = 0.0;
   std::string on_nonfinite = "stop";  // stop | skip
   std::int64_t log_every = 10;
-  std::int64_t eval_every = 100;     // 0: only at the end
-  std::int64_t eval_sequences = 64;  // of the validation split
+  std::int64_t eval_every = 100;       // 0: only at the end
+  std::int64_t eval_sequences = 64;    // of the validation split
+  std::int64_t eval_translations = 0;  // pairs of it, for their BLEU
 };
 
 struct CheckpointConfig {

@@ -142,7 +142,9 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(train, eval_every), count(0, kMostSteps),
        "Steps between two validations; 0 validates only at the end."},
       {TRIREME_KEY(train, eval_sequences), count(1, kMostTokens),
-       "Sequences of the validation split that a validation reads."},
+       "Sequences, or pairs, of the validation split that a validation reads."},
+      {TRIREME_KEY(train, eval_translations), count(0, kMostTokens),
+       "Pairs of it that a validation translates, for the BLEU of an encoder_decoder; 0 translates none."},
 
       {TRIREME_KEY(checkpoint, every), count(0, kMostSteps),
        "Steps between two checkpoints; 0 saves only at the end and on a signal."},

@@ -60,9 +60,9 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer&
           .flops = static_cast<double>(tokens) * model_.flops_per_token(context)};
 }
 
-double LanguageModelTask::validation_loss() {
-  return evaluate_loss(model_, validation_data_, config_.train.eval_sequences, microbatch_sequences(),
-                       data_axis_);
+Validation LanguageModelTask::validate() {
+  return {.loss = evaluate_loss(model_, validation_data_, config_.train.eval_sequences,
+                                microbatch_sequences(), data_axis_)};
 }
 
 }  // namespace trireme

@@ -23,7 +23,7 @@ class LanguageModelTask : public Task {
   void start(std::int64_t samples_consumed) override;
   StepSize accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
                                 Stream stream) override;
-  double validation_loss() override;
+  Validation validate() override;
   double seconds_waited() const override { return loader_->seconds_waited(); }
 
  private:

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "parallel/communicator.h"
@@ -18,6 +19,11 @@ struct StepSize {
   std::int64_t samples = 0;  // by which the data are counted: sequences, or pairs
   std::int64_t tokens = 0;   // that are predicted: what the mean loss is a mean over
   double flops = 0.0;
+};
+
+struct Validation {
+  double loss = 0.0;  // mean, in nats per token, without dropout or smoothing
+  std::optional<double> bleu;
 };
 
 // A model with its training and validation data.
@@ -39,8 +45,8 @@ class Task {
   // parameters' gradients += those of the mean over the whole batch.  `step` is that of the dropout.
   virtual StepSize accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
                                         Stream stream) = 0;
-  // Mean loss in nats per token, without dropout or smoothing; the same on every rank.
-  virtual double validation_loss() = 0;
+  // The same on every rank.
+  virtual Validation validate() = 0;
   // Time that the steps have waited for data.
   virtual double seconds_waited() const = 0;
 };

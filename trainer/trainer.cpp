@@ -211,8 +211,8 @@ void Trainer::log_step(const StepResult& result) {
 
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
-  const double loss = task_->validation_loss();
-  if (log_ != nullptr) log_->validation(state_.step, loss);
+  const Validation found = task_->validate();
+  if (log_ != nullptr) log_->validation(state_.step, found.loss, found.bleu);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it
 }
 

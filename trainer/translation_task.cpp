@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "data/manifest.h"
 #include "trainer/evaluate_pairs.h"
+#include "trainer/translate.h"
 
 namespace trireme {
 
@@ -11,6 +13,7 @@ TranslationTask::TranslationTask(const Config& config, Communicator& data_axis)
       data_axis_(data_axis),
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
+      tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
       model_(TransformerOptions::from_config(config.model, training_data_.vocab_size())) {
   check_pairs(training_data_, config_.model.context);
   check_pairs(validation_data_, config_.model.context);
@@ -23,6 +26,10 @@ std::int64_t TranslationTask::microbatch_tokens() const {
   return std::min(asked, batch / data_axis_.size() + config_.model.context);
 }
 
+std::int64_t TranslationTask::allocated_tokens() const {
+  return std::max({microbatch_tokens(), longest_sentence(validation_data_), BeamOptions().beam});
+}
+
 void TranslationTask::start(std::int64_t samples_consumed) {
   const PairBatchPlan plan{.batch_tokens = config_.train.batch_tokens,
                            .microbatch_tokens = microbatch_tokens(),
@@ -30,7 +37,7 @@ void TranslationTask::start(std::int64_t samples_consumed) {
                            .rank = data_axis_.rank(),
                            .num_ranks = data_axis_.size()};
   loader_ = std::make_unique<PairLoader>(training_data_, plan, samples_consumed, config_.data.prefetch);
-  const std::int64_t tokens = std::max(microbatch_tokens(), longest_sentence(validation_data_));
+  const std::int64_t tokens = allocated_tokens();
   model_.allocate({.source_tokens = tokens, .target_tokens = tokens, .training = true});
 }
 
@@ -55,9 +62,16 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_1, GradientReducer& r
   }
 }
 
-double TranslationTask::validation_loss() {
-  return evaluate_pairs(model_, validation_data_, config_.train.eval_sequences,
-                        std::max(microbatch_tokens(), longest_sentence(validation_data_)), data_axis_);
+Validation TranslationTask::validate() {
+  const std::int64_t tokens = allocated_tokens();
+  Validation result{
+      .loss = evaluate_pairs(model_, validation_data_, config_.train.eval_sequences, tokens, data_axis_)};
+  if (const std::int64_t pairs = config_.train.eval_translations; pairs > 0) {
+    const TranslationScores scores =
+        score_translations(model_, validation_data_, *tokenizer_, pairs, BeamOptions(), tokens, data_axis_);
+    result.bleu = bleu(scores.bleu).score;
+  }
+  return result;
 }
 
 }  // namespace trireme

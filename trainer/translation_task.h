@@ -6,6 +6,7 @@
 
 #include "data/pair_dataset.h"
 #include "data/pair_loader.h"
+#include "data/tokenizer/tokenizer.h"
 #include "trainer/model/encoder_decoder.h"
 #include "trainer/task.h"
 
@@ -23,17 +24,20 @@ class TranslationTask : public Task {
   void start(std::int64_t samples_consumed) override;
   StepSize accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
                                 Stream stream) override;
-  double validation_loss() override;
+  Validation validate() override;
   double seconds_waited() const override { return loader_->seconds_waited(); }
 
  private:
   // The most tokens on a side that this rank ever computes at once.
   std::int64_t microbatch_tokens() const;
+  // Room for those, and for validation.
+  std::int64_t allocated_tokens() const;
 
   const Config config_;
   Communicator& data_axis_;
   PairDataset training_data_;
   PairDataset validation_data_;
+  std::unique_ptr<Tokenizer> tokenizer_;
   EncoderDecoder model_;
   std::unique_ptr<PairLoader> loader_;
 };

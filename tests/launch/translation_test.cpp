@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -30,12 +31,13 @@ class TranslationTest : public ::testing::Test {
     const std::vector<std::string> english = {"one", "two", "six", "ten"};
     const std::vector<std::string> german = {"eins", "zwei", "sechs", "zehn"};
     std::ofstream table(*folder_ / "numbers.tsv");
-    for (int i = 0; i < 4096; i += 3) {
+    std::mt19937 random(1);
+    for (int i = 0; i < 1500; ++i) {
       std::string source, target;
-      int digits = i;
-      for (int d = 0; d < 1 + i % 6; ++d, digits /= 4) {
-        source += (d > 0 ? " " : "") + english[static_cast<std::size_t>(digits % 4)];
-        target += (d > 0 ? " " : "") + german[static_cast<std::size_t>(digits % 4)];
+      for (int word = 0; word < 1 + i % 6; ++word) {
+        const std::size_t number = random() % 4;
+        source += (word > 0 ? " " : "") + english[number];
+        target += (word > 0 ? " " : "") + german[number];
       }
       table << source << '\t' << target << '\n';
     }
@@ -144,6 +146,54 @@ TEST_F(TranslationTest, ResumesBitForBit) {
       EXPECT_EQ(metric(parts, key), metric(whole, key)) << key;
     }
   }
+}
+
+TEST_F(TranslationTest, TrainedModelsTranslate) {
+  const std::string run = runs_ / "run";
+  train(2, run,
+        {"train.steps=400", "train.batch_tokens=1200", "train.microbatch_tokens=600", "train.log_every=10",
+         "train.eval_every=50", "train.eval_sequences=50", "train.eval_translations=50",
+         "checkpoint.every=50", "checkpoint.keep_last=3", "model.norm_placement=pre", "model.init_stddev=0.1",
+         "optim.learning_rate=5e-3", "optim.warmup_steps=100"});
+  const auto output = [](const std::vector<std::string>& words) {
+    Program program(words);
+    EXPECT_EQ(program.wait(), 0) << program.errors();
+    return program.output();
+  };
+  const auto evaluated = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {TRIREME_PROGRAM, "evaluate", run, "--json"});
+    return nlohmann::json::parse(output(words));
+  };
+  const auto result = evaluated({"--sequences", "50"});
+  EXPECT_LT(result["loss"].get<double>(), 0.1 * result["unigram_entropy"].get<double>());
+  EXPECT_GT(result["bleu"].get<double>(), 90.0);
+  EXPECT_GT(result["chrf"].get<double>(), 90.0);
+  // What training has said of the same pairs, on two ranks.
+  EXPECT_NEAR(metric(run, "bleu").at(400), result["bleu"].get<double>(), 1e-6);
+  EXPECT_NEAR(metric(run, "validation_loss").at(400), result["loss"].get<double>(), 1e-5);
+  EXPECT_LT(metric(run, "bleu").at(50), 60.0);
+
+  // Line for line, in their order.
+  std::ofstream(runs_ / "lines") << "two six\n\none\n  \nten ten one six\ntwo six";
+  const auto translated = [&](const std::string& arguments) {
+    return output(
+        {"/bin/sh", "-c",
+         std::string(TRIREME_PROGRAM) + " translate " + run + " " + arguments + " < " + (runs_ / "lines")});
+  };
+  const std::string lines = translated("");
+  EXPECT_EQ(lines, "zwei sechs\n\neins\n\nzehn zehn eins sechs\nzwei sechs\n");
+  EXPECT_EQ(translated("--batch-tokens 40 --beam 2"), lines);
+
+  // The mean of three checkpoints is another model, as good as one.
+  const auto averaged = evaluated({"--sequences", "50", "--average", "3"});
+  EXPECT_NE(averaged["loss"], result["loss"]);
+  EXPECT_LT(averaged["loss"].get<double>(), 2.0 * result["loss"].get<double>());
+  Program too_many({TRIREME_PROGRAM, "evaluate", run, "--average", "4"});
+  EXPECT_EQ(too_many.wait(), 2);
+  EXPECT_NE(too_many.errors().find("has 3 checkpoints"), std::string::npos) << too_many.errors();
+  Program generate({TRIREME_PROGRAM, "generate", run});
+  EXPECT_EQ(generate.wait(), 2);
+  EXPECT_NE(generate.errors().find("trireme translate"), std::string::npos) << generate.errors();
 }
 
 TEST_F(TranslationTest, MistakesAreOneLineAndExitCodeTwo) {
