@@ -4,7 +4,8 @@
 
 namespace trireme {
 
-void read_pair_rows(PairDataset& dataset, std::span<const std::uint32_t> pairs, PairBatch& batch) {
+void read_pair_rows(PairDataset& dataset, std::span<const std::uint32_t> pairs, PairBatch& batch,
+                    PaddedLengths at_least) {
   batch.sequences = static_cast<std::int64_t>(pairs.size());
   batch.source_lengths.clear();
   batch.target_lengths.clear();
@@ -13,12 +14,12 @@ void read_pair_rows(PairDataset& dataset, std::span<const std::uint32_t> pairs, 
     batch.source_lengths.push_back(lengths.source + 1);
     batch.target_lengths.push_back(lengths.target + 1);
   }
-  const auto longest = [](const std::vector<std::int32_t>& lengths) {
-    return lengths.empty() ? std::size_t{0}
-                           : static_cast<std::size_t>(*std::max_element(lengths.begin(), lengths.end()));
+  const auto longest = [](const std::vector<std::int32_t>& lengths, std::int64_t least) {
+    for (const std::int32_t length : lengths) least = std::max<std::int64_t>(least, length);
+    return static_cast<std::size_t>(least);
   };
-  const std::size_t source_length = longest(batch.source_lengths);
-  const std::size_t target_length = longest(batch.target_lengths);
+  const std::size_t source_length = longest(batch.source_lengths, at_least.source);
+  const std::size_t target_length = longest(batch.target_lengths, at_least.target);
   batch.source_length = static_cast<std::int64_t>(source_length);
   batch.target_length = static_cast<std::int64_t>(target_length);
   batch.sources.assign(pairs.size() * source_length, dataset.end());

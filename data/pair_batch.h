@@ -12,7 +12,7 @@ namespace trireme {
 // Stands in target_outputs where a row has ended: no loss there.
 inline constexpr std::int32_t kPaddingTarget = -1;
 
-// Rows of sources and targets, row after row, each followed by padding up to the longest.  For a pair x1 ..
+// Rows of sources and targets, row after row, each followed by padding up to one length.  For a pair x1 ..
 // xs, y1 .. yt and the end token E:
 //
 //     sources          x1 x2 .. xs E  E E ..      length s + 1
@@ -23,7 +23,7 @@ inline constexpr std::int32_t kPaddingTarget = -1;
 struct PairBatch {
   std::int64_t first_sample = 0;             // number of row 0 among all pairs of the run; the others follow
   std::int64_t sequences = 0;                // B
-  std::int64_t source_length = 0;            // S, the longest of this batch
+  std::int64_t source_length = 0;            // S, the longest of this batch or of its step
   std::int64_t target_length = 0;            // T
   std::vector<std::int32_t> sources;         // [B, S]
   std::vector<std::int32_t> target_inputs;   // [B, T]
@@ -38,7 +38,14 @@ struct PairBatch {
   bool ends_step = false;               // this rank's last microbatch of the step
 };
 
+// Lengths to which rows are padded at least, ends counted.
+struct PaddedLengths {
+  std::int64_t source = 0;
+  std::int64_t target = 0;
+};
+
 // Reads the pairs of these numbers as the rows of a batch, in order; says nothing of steps.
-void read_pair_rows(PairDataset& dataset, std::span<const std::uint32_t> pairs, PairBatch& batch);
+void read_pair_rows(PairDataset& dataset, std::span<const std::uint32_t> pairs, PairBatch& batch,
+                    PaddedLengths at_least = {});
 
 }  // namespace trireme

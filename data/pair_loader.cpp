@@ -75,11 +75,14 @@ void PairLoader::begin_step() {
   ++next_batch_;
 
   std::int64_t longest = 0;
+  step_lengths_ = {};
   step_source_tokens_ = 0;
   step_target_tokens_ = 0;
   for (const std::uint32_t pair : pairs_) {
     const PairLengths lengths = dataset_.lengths()[pair];
     longest = std::max(longest, longer_side(lengths));
+    step_lengths_.source = std::max<std::int64_t>(step_lengths_.source, lengths.source + 1);
+    step_lengths_.target = std::max<std::int64_t>(step_lengths_.target, lengths.target + 1);
     step_source_tokens_ += lengths.source + 1;
     step_target_tokens_ += lengths.target + 1;
   }
@@ -96,7 +99,7 @@ void PairLoader::fill(PairBatch& batch) {
   const std::int64_t first_row = rows_.begin + part.begin;
   read_pair_rows(dataset_,
                  pairs_.subspan(static_cast<std::size_t>(first_row), static_cast<std::size_t>(part.size())),
-                 batch);
+                 batch, step_lengths_);
   ++microbatch_;
   batch.first_sample = first_sample_ + first_row;
   batch.step_sequences = static_cast<std::int64_t>(pairs_.size());

@@ -14,7 +14,8 @@
 namespace trireme {
 
 // How a run's pairs are dealt out.  Each optimizer step takes the next batch of the PairEpoch; of its rows,
-// in order, each rank takes an even share and computes it in equal microbatches.
+// in order, each rank takes an even share and computes it in equal microbatches.  All are padded to the
+// longest of the step: so a row, and where its dropout masks lie, is the same however the batch is cut.
 struct PairBatchPlan {
   std::int64_t batch_tokens = 0;       // of all ranks together, on the longer side, padding counted
   std::int64_t microbatch_tokens = 0;  // of one rank at once, at most
@@ -58,6 +59,7 @@ class PairLoader {
   RowRange rows_;                           // of pairs_: this rank's
   std::int64_t num_microbatches_ = 0;
   std::int64_t microbatch_ = 0;  // the next one
+  PaddedLengths step_lengths_;
   std::int64_t step_source_tokens_ = 0;
   std::int64_t step_target_tokens_ = 0;
 

@@ -17,6 +17,7 @@
 #include "launch/commands/prepare.h"
 #include "launch/commands/report.h"
 #include "launch/commands/train.h"
+#include "launch/commands/translate.h"
 #include "parallel/process.h"
 #include "trainer/config.h"
 #include "trainer/nearest.h"
@@ -38,6 +39,7 @@ void add_commands(CLI::App& app, Process& process) {
   add_train_command(app, process);
   add_evaluate_command(app, process);
   add_generate_command(app, process);
+  add_translate_command(app, process);
   add_report_command(app);
   add_checkpoint_command(app, process);
   add_data_command(app);

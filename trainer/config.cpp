@@ -272,7 +272,34 @@ class Reader {
   }
 
   void check_batch() {
+    if (translates()) {
+      check_batch_of_pairs();
+    } else {
+      check_batch_of_text();
+    }
+  }
+
+  bool translates() const { return config_.model.kind == "encoder_decoder"; }
+
+  void check_batch_of_pairs() {
     const TrainConfig& train = config_.train;
+    if (train.batch_sequences > 0) {
+      throw UserError(where({"train.batch_sequences"}),
+                      "train.batch_sequences counts sequences of text, not pairs of sentences",
+                      "set train.batch_tokens instead");
+    }
+    if (train.batch_tokens == 0) {
+      throw UserError(where({"train.batch_tokens"}), "the global batch is not set", "set train.batch_tokens");
+    }
+  }
+
+  void check_batch_of_text() {
+    const TrainConfig& train = config_.train;
+    if (train.microbatch_tokens > 0) {
+      throw UserError(where({"train.microbatch_tokens"}),
+                      "train.microbatch_tokens is of pairs of sentences, not of text",
+                      "set train.microbatch_sequences instead");
+    }
     if (train.batch_sequences == 0 && train.batch_tokens == 0) {
       throw UserError(where({"train.batch_sequences", "train.batch_tokens"}), "the global batch is not set",
                       "set train.batch_sequences or train.batch_tokens");
@@ -301,6 +328,12 @@ class Reader {
 
   void check_model() {
     const ModelConfig& model = config_.model;
+    check_dropout();
+    if (!translates() && model.encoder_layers > 0) {
+      throw UserError(where({"model.encoder_layers"}),
+                      "model.encoder_layers is set, but a decoder has no encoder",
+                      "set model.kind = \"encoder_decoder\"");
+    }
     if (model.head_width == 0 && model.width % model.heads != 0) {
       throw UserError(
           where({"model.heads", "model.width"}),
@@ -321,6 +354,22 @@ class Reader {
       throw UserError(where({"model.positions", "model.head_width", "model.heads"}),
                       "positions rope turns pairs of numbers, and a head has " + std::to_string(head_width),
                       "set model.head_width to an even number");
+    }
+  }
+
+  void check_dropout() {
+    const ModelConfig& model = config_.model;
+    if (model.attention_dropout < 0.0 && model.attention_dropout != -1.0) {
+      throw UserError(where({"model.attention_dropout"}),
+                      "model.attention_dropout = " + toml_value(model.attention_dropout) + " is below 0",
+                      "only -1 is, and stands for model.dropout");
+    }
+    // Masks of sentences of any length begin at multiples of 4.
+    if (translates() && model.dropout > 0.0 && model.width % 4 != 0) {
+      throw UserError(where({"model.width"}),
+                      "model.width = " + std::to_string(model.width) +
+                          " is not a multiple of 4, which dropout in an encoder_decoder asks for",
+                      "for example model.width = " + std::to_string((model.width + 3) / 4 * 4));
     }
   }
 

@@ -23,7 +23,9 @@ struct DataConfig {
 };
 
 struct ModelConfig {
+  std::string kind = "decoder";  // decoder | encoder_decoder
   std::int64_t layers = 12;
+  std::int64_t encoder_layers = 0;  // of an encoder-decoder; 0: as many as layers
   std::int64_t width = 768;
   std::int64_t heads = 12;
   std::int64_t kv_heads = 0;      // 0: as many as heads
@@ -39,7 +41,9 @@ struct ModelConfig {
   double rope_theta = 10000.0;
   std::int64_t window = 0;  // of attention; 0: all positions
   bool tied_embeddings = true;
+  bool tied_source_embedding = true;  // of an encoder-decoder
   double dropout = 0.0;
+  double attention_dropout = -1.0;  // -1: as dropout
   double init_stddev = 0.02;
 };
 
@@ -60,10 +64,13 @@ struct TrainConfig {
   std::int64_t batch_sequences = 0;  // global batch; exactly one of the two is set
   std::int64_t batch_tokens = 0;
   std::int64_t microbatch_sequences = 4;  // sequences a rank computes at once
-  std::string on_nonfinite = "stop";      // stop | skip
+  std::int64_t microbatch_tokens = 0;     // the same of pairs; 0: batch_tokens
+  double label_smoothing = 0.0;
+  std::string on_nonfinite = "stop";  // stop | skip
   std::int64_t log_every = 10;
-  std::int64_t eval_every = 100;     // 0: only at the end
-  std::int64_t eval_sequences = 64;  // of the validation split
+  std::int64_t eval_every = 100;       // 0: only at the end
+  std::int64_t eval_sequences = 64;    // of the validation split
+  std::int64_t eval_translations = 0;  // pairs of it, for their BLEU
 };
 
 struct CheckpointConfig {
@@ -97,7 +104,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 Config parse_config(std::string_view text, const std::string& name,
                     const std::vector<std::string>& overrides);
 
-// The global batch, however it was given.
+// The global batch of a decoder, however it was given.
 std::int64_t batch_sequences(const Config& config);
 
 // The config as TOML that load_config reads back to the same values.

@@ -64,7 +64,13 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(data, path), required(), "Folder of shards that `trireme prepare` wrote."},
       {TRIREME_KEY(data, prefetch), between(1, 1024), "Microbatches read ahead of the one being computed."},
 
-      {TRIREME_KEY(model, layers), count(1, 10000), "Transformer blocks, one upon the other."},
+      {TRIREME_KEY(model, kind), one_of<ModelKind>(),
+       "What it learns: to go on with a text (decoder), or to translate, from a data set of pairs "
+       "(encoder_decoder)."},
+      {TRIREME_KEY(model, layers), count(1, 10000),
+       "Transformer blocks, one upon the other; of the decoder."},
+      {TRIREME_KEY(model, encoder_layers), count(0, 10000),
+       "Blocks of the encoder of an encoder_decoder; 0 stands for model.layers."},
       {TRIREME_KEY(model, width), count(1, kLargestWidth),
        "Numbers that represent a token between blocks; a multiple of model.heads."},
       {TRIREME_KEY(model, heads), count(1, 65536), "Attention heads of a block."},
@@ -77,7 +83,8 @@ std::vector<ConfigKey> make_keys() {
        "weights "
        "where the activation is gated."},
       {TRIREME_KEY(model, context), count(1, kLongestContext),
-       "Tokens of a training sequence, and the most that the model can look back on."},
+       "Tokens of a training sequence, and the most that the model can look back on; of an encoder_decoder, "
+       "the longest sentence with its end."},
       {TRIREME_KEY(model, norm), one_of<NormKind>(), "Normalisation: LayerNorm or RMSNorm."},
       {TRIREME_KEY(model, norm_placement), one_of<NormPlacement>(),
        "Normalise what enters a layer (pre), or the sum that leaves it (post)."},
@@ -89,9 +96,15 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(model, positions), one_of<Positions>(), "How the model knows where a token stands."},
       {TRIREME_KEY(model, rope_theta), above(1), "Base of the wave lengths under positions rope."},
       {TRIREME_KEY(model, window), count(0, kLongestContext),
-       "Positions that a token can attend to, itself and those before; 0 is no limit."},
+       "Positions that a token can attend to, itself and those before, in an encoder as many behind; 0 is no "
+       "limit."},
       {TRIREME_KEY(model, tied_embeddings), any(), "One table for the tokens that come in and go out."},
-      {TRIREME_KEY(model, dropout), share(), "Share of activations dropped at random in training."},
+      {TRIREME_KEY(model, tied_source_embedding), any(),
+       "One table for the tokens of sources and targets, in an encoder_decoder."},
+      {TRIREME_KEY(model, dropout), share(),
+       "Share of activations dropped at random in training: of embeddings and what each layer adds."},
+      {TRIREME_KEY(model, attention_dropout), between(-1, 1),
+       "The same of attention's weights; -1 stands for model.dropout."},
       {TRIREME_KEY(model, init_stddev), above(0), "Standard deviation of the initial weights."},
 
       {TRIREME_KEY(optim, learning_rate), above(0), "Highest learning rate, reached when the warm-up ends."},
@@ -113,16 +126,25 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(train, batch_sequences), count(0, kMostTokens),
        "Sequences per step, of all ranks together; set this or train.batch_tokens."},
       {TRIREME_KEY(train, batch_tokens), count(0, kMostTokens),
-       "The same counted in tokens; a multiple of model.context."},
+       "The same counted in tokens; a multiple of model.context.  Of pairs, the most on the longer side, "
+       "with "
+       "padding."},
       {TRIREME_KEY(train, microbatch_sequences), count(1, 1 << 20),
        "Sequences that a rank computes at once; more need more memory, and change no result."},
+      {TRIREME_KEY(train, microbatch_tokens), count(0, kMostTokens),
+       "Tokens of pairs that a rank computes at once, on the longer side, with padding; 0 stands for "
+       "train.batch_tokens."},
+      {TRIREME_KEY(train, label_smoothing), share(),
+       "Share of the target's probability that goes to all tokens alike in training."},
       {TRIREME_KEY(train, on_nonfinite), one_of({"stop", "skip"}),
        "What a loss or gradient of NaN or Inf does: stop the run, or skip that step and count it."},
       {TRIREME_KEY(train, log_every), count(1, kMostSteps), "Steps between two lines of metrics."},
       {TRIREME_KEY(train, eval_every), count(0, kMostSteps),
        "Steps between two validations; 0 validates only at the end."},
       {TRIREME_KEY(train, eval_sequences), count(1, kMostTokens),
-       "Sequences of the validation split that a validation reads."},
+       "Sequences, or pairs, of the validation split that a validation reads."},
+      {TRIREME_KEY(train, eval_translations), count(0, kMostTokens),
+       "Pairs of it that a validation translates, for the BLEU of an encoder_decoder; 0 translates none."},
 
       {TRIREME_KEY(checkpoint, every), count(0, kMostSteps),
        "Steps between two checkpoints; 0 saves only at the end and on a signal."},
@@ -171,7 +193,7 @@ const std::vector<ConfigSection>& config_sections() {
   static const std::vector<ConfigSection> sections = {
       {"run", "This run."},
       {"data", "What it learns from."},
-      {"model", "A decoder-only Transformer; the defaults give GPT-2's shape."},
+      {"model", "A Transformer; the defaults give GPT-2's shape."},
       {"optim", "AdamW and the learning rate."},
       {"train", "Steps, batches and what is logged."},
       {"checkpoint", "What lets a run go on after an interruption."},

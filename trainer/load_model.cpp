@@ -1,26 +1,98 @@
 #include "trainer/load_model.h"
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "data/manifest.h"
+#include "data/user_error.h"
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
 
 namespace trireme {
+namespace {
 
-TrainedModel load_model(const std::filesystem::path& path, Communicator& communicator) {
-  const bool is_checkpoint = std::filesystem::exists(path / kManifestName);
-  const std::filesystem::path folder = is_checkpoint ? path : newest_checkpoint(path);
-  const std::filesystem::path run = std::filesystem::absolute(folder).parent_path().parent_path();
+std::filesystem::path checkpoint_at(const std::filesystem::path& path) {
+  return std::filesystem::exists(path / kManifestName) ? path : newest_checkpoint(path);
+}
+
+std::filesystem::path run_of(const std::filesystem::path& checkpoint) {
+  return std::filesystem::absolute(checkpoint).lexically_normal().parent_path().parent_path();
+}
+
+TransformerOptions options_of(const std::filesystem::path& folder) {
+  return TransformerOptions::from_json(read_manifest(folder).model_json, folder / kManifestName);
+}
+
+template <typename Model>
+Trained<Model> load(const std::filesystem::path& folder, const TransformerOptions& options,
+                    Communicator& communicator) {
   const CheckpointManifest manifest = read_manifest(folder);
-
-  TrainedModel loaded;
+  Trained<Model> loaded;
   loaded.checkpoint = folder;
   loaded.state = manifest.state;
-  const auto options = TransformerOptions::from_json(manifest.model_json, folder / kManifestName);
-  loaded.model = std::make_unique<Transformer>(options);
+  loaded.model = std::make_unique<Model>(options);
   load_tensors(folder, manifest, layout_of(loaded.model->parameters()),
                {{"parameters", loaded.model->parameters().values()}}, communicator);
-  loaded.tokenizer = load_tokenizer(run / kTokenizerFile);
+  loaded.tokenizer = load_tokenizer(run_of(folder) / kTokenizerFile);
+  return loaded;
+}
+
+// The checkpoints of the run up to this one, the newest first.
+std::vector<std::filesystem::path> last_checkpoints(const std::filesystem::path& folder, std::int64_t count) {
+  const auto name = std::filesystem::absolute(folder).lexically_normal();
+  std::vector<std::filesystem::path> found = find_checkpoints(run_of(folder));
+  const auto first = std::find_if(found.begin(), found.end(), [&](const auto& other) {
+    return std::filesystem::absolute(other).lexically_normal() == name;
+  });
+  found.erase(found.begin(), first);
+  if (static_cast<std::int64_t>(found.size()) < count) {
+    throw UserError(run_of(folder).string(),
+                    "has " + std::to_string(found.size()) + " checkpoints up to " +
+                        folder.filename().string() + ", and " + std::to_string(count) + " are to be averaged",
+                    "average fewer, or train with a larger checkpoint.keep_last");
+  }
+  found.resize(static_cast<std::size_t>(count));
+  return found;
+}
+
+}  // namespace
+
+ModelKind kind_of_model(const std::filesystem::path& path) {
+  return options_of(checkpoint_at(path)).kind;
+}
+
+TrainedModel load_model(const std::filesystem::path& path, Communicator& communicator) {
+  const std::filesystem::path folder = checkpoint_at(path);
+  const TransformerOptions options = options_of(folder);
+  if (options.kind != ModelKind::kDecoder) {
+    throw UserError(folder.string(), "is of an encoder-decoder, which goes on with no text",
+                    "translate with it: trireme translate");
+  }
+  return load<Transformer>(folder, options, communicator);
+}
+
+TrainedTranslator load_translator(const std::filesystem::path& path, std::int64_t average,
+                                  Communicator& communicator) {
+  const std::filesystem::path folder = checkpoint_at(path);
+  const TransformerOptions options = options_of(folder);
+  if (options.kind != ModelKind::kEncoderDecoder) {
+    throw UserError(folder.string(), "is of a decoder alone, which translates nothing",
+                    "train with model.kind=encoder_decoder on a data set of pairs");
+  }
+  TrainedTranslator loaded = load<EncoderDecoder>(folder, options, communicator);
+  if (average <= 1) return loaded;
+  const Tensor values = loaded.model->parameters().values();
+  const auto count = static_cast<std::size_t>(values.num_elements());
+  std::vector<double> sum(count, 0.0);
+  for (const std::filesystem::path& other : last_checkpoints(folder, average)) {
+    load_tensors(other, read_manifest(other), layout_of(loaded.model->parameters()), {{"parameters", values}},
+                 communicator);
+    for (std::size_t i = 0; i < count; ++i) sum[i] += static_cast<double>(values.data<float>()[i]);
+  }
+  for (std::size_t i = 0; i < count; ++i)
+    values.data<float>()[i] = static_cast<float>(sum[i] / static_cast<double>(average));
   return loaded;
 }
 

@@ -1,25 +1,37 @@
 // A trained model, out of its run.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 
 #include "data/tokenizer/tokenizer.h"
 #include "parallel/communicator.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/model/encoder_decoder.h"
 #include "trainer/model/transformer.h"
 
 namespace trireme {
 
-struct TrainedModel {
-  std::filesystem::path checkpoint;  // where it came from
+template <typename Model>
+struct Trained {
+  std::filesystem::path checkpoint;  // where it came from: the newest, if from several
   TrainState state;
-  std::unique_ptr<Transformer> model;  // not allocated
+  std::unique_ptr<Model> model;  // not allocated
   std::unique_ptr<Tokenizer> tokenizer;
 };
+using TrainedModel = Trained<Transformer>;
+using TrainedTranslator = Trained<EncoderDecoder>;
 
-// `path` is a run's directory, of which the newest checkpoint is taken, or one checkpoint's folder.  Every rank calls it.
-// Throws UserError when there is none, or it is damaged.
+// What the checkpoint that the functions below would take is of.
+ModelKind kind_of_model(const std::filesystem::path& path);
+
+// `path` is a run's directory, of which the newest checkpoint is taken, or one checkpoint's folder.  Every
+// rank calls them.  Throw UserError when there is none, or it is damaged, or of another kind of model.
 TrainedModel load_model(const std::filesystem::path& path, Communicator& communicator);
+// `average` > 1: the mean of the parameters of that checkpoint and those before it in its run, as many in all
+// ("Attention Is All You Need", section 6.1).  UserError if there are fewer.
+TrainedTranslator load_translator(const std::filesystem::path& path, std::int64_t average,
+                                  Communicator& communicator);
 
 }  // namespace trireme

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace trireme {
@@ -43,8 +44,8 @@ class MetricsLog {
 
   void train_step(const StepMetrics& metrics);
 
-  // Mean loss in nats per token of the validation split after `step` steps.
-  void validation(std::int64_t step, double loss);
+  // Mean loss in nats per token of the validation split after `step` steps, and the BLEU of translations.
+  void validation(std::int64_t step, double loss, std::optional<double> bleu = std::nullopt);
 
   // A line about the run ("saved step 300") that does not collide with the progress line.  Not kept.
   void note(const std::string& text);

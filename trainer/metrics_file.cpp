@@ -78,7 +78,11 @@ std::optional<Entry> parsed(std::string_view line) {
     return Entry{attempt, time};
   }
   ValidationMetrics validation{.step = step};
-  if (read_member(json, "validation_loss", validation.loss)) return Entry{validation, time};
+  if (read_member(json, "validation_loss", validation.loss)) {
+    double bleu = 0;
+    if (read_member(json, "bleu", bleu)) validation.bleu = bleu;
+    return Entry{validation, time};
+  }
   StepMetrics metrics;
   metrics.step = step;
   bool whole = true;
@@ -126,10 +130,12 @@ std::string metrics_line(const StepMetrics& metrics) {
 }
 
 std::string metrics_line(const ValidationMetrics& validation) {
-  return line_of({{"step", validation.step},
-                  {"time", seconds_since_1970()},
-                  {"validation_loss", validation.loss},
-                  {"perplexity", std::exp(validation.loss)}});
+  Json json = {{"step", validation.step},
+               {"time", seconds_since_1970()},
+               {"validation_loss", validation.loss},
+               {"perplexity", std::exp(validation.loss)}};
+  if (validation.bleu) json["bleu"] = *validation.bleu;
+  return line_of(json);
 }
 
 MetricsHistory read_metrics(const std::filesystem::path& path) {

@@ -3,7 +3,8 @@
 //   {"event": "start", "step": 40, "time": ..., "repeated_steps": 17, "elapsed_s": ...}      an attempt
 //   begins
 //   {"step": 50, "time": ..., "loss": ..., "learning_rate": ..., "elapsed_s": ..., ...}      training
-//   {"step": 50, "time": ..., "validation_loss": ..., "perplexity": ...}                     validation
+//   {"step": 50, "time": ..., "validation_loss": ..., "perplexity": ...}                     validation; of
+//   translations also "bleu"
 //
 // `time` is in seconds since 1970, `elapsed_s` in seconds of all attempts so far.  What is not finite is
 // null.
@@ -11,6 +12,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@ namespace trireme {
 struct ValidationMetrics {
   std::int64_t step = 0;
   double loss = 0;
+  std::optional<double> bleu = std::nullopt;
 };
 
 struct AttemptMetrics {

@@ -1,19 +1,19 @@
 #include "trainer/trainer.h"
 
-#include <glog/logging.h>
-
 #include <algorithm>
 #include <cmath>
 #include <csignal>
 
+#include <glog/logging.h>
+
 #include "data/durable_file.h"
+#include "data/manifest.h"
 #include "data/tokenizer/tokenizer.h"
 #include "data/user_error.h"
 #include "kernels/elementwise.h"
 #include "kernels/speed_of_light.h"
 #include "kernels/threads.h"
 #include "trainer/checkpoint/folders.h"
-#include "trainer/evaluate.h"
 #include "trainer/optim/lr_schedule.h"
 
 namespace trireme {
@@ -42,34 +42,28 @@ double sum_over(Communicator& communicator, double value, Stream stream) {
   return narrow;
 }
 
-bool due(std::int64_t every, std::int64_t step) { return every > 0 && step % every == 0; }
+bool due(std::int64_t every, std::int64_t step) {
+  return every > 0 && step % every == 0;
+}
 
 }  // namespace
 
 Trainer::Trainer(const Config& config, Process& process)
     : config_(config),
       directory_(config.run.directory),
-      batch_sequences_(batch_sequences(config)),
       process_(process),
       mesh_(make_mesh(config.parallel, process)),
-      training_data_(config.data.path, kTrainSplit),
-      validation_data_(config.data.path, kValidationSplit),
-      model_(TransformerOptions::from_config(config.model, training_data_.vocab_size())),
-      optimizer_(model_.parameters(), config.optim),
+      task_(make_task(config, mesh_.data())),
+      optimizer_(task_->parameters(), config.optim),
       clip_(config.optim.grad_clip),
-      reducer_(model_.parameters(), mesh_.data(),
+      reducer_(task_->parameters(), mesh_.data(),
                static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20))),
       loss_memory_(size_bytes(DType::kFloat32)),
       loss_1_(loss_memory_.tensor(DType::kFloat32, {1})) {
-  check_length(training_data_, config_.model.context);
-  check_length(validation_data_, config_.model.context);
   set_up_threads();
   open_run_directory();
   resume_or_initialize();
-  start_loader();
-  model_.allocate({.batch = std::min(config_.train.microbatch_sequences, batch_sequences_),
-                   .sequence = config_.model.context,
-                   .training = true});
+  task_->start(state_.samples);
 }
 
 void Trainer::set_up_threads() {
@@ -83,60 +77,54 @@ void Trainer::open_run_directory() {
   if (process_.rank() != 0) return;
   std::error_code error;
   std::filesystem::create_directories(directory_, error);
-  if (error) throw UserError(directory_, "cannot be made: " + error.message(), "choose another run.directory");
+  if (error)
+    throw UserError(directory_, "cannot be made: " + error.message(), "choose another run.directory");
   if (!config_.checkpoint.resume && !find_checkpoints(directory_).empty()) {
-    throw UserError(directory_, "holds checkpoints of a run, which checkpoint.resume=false would leave behind",
+    throw UserError(directory_,
+                    "holds checkpoints of a run, which checkpoint.resume=false would leave behind",
                     "choose another run.directory, or remove this one");
   }
   write_durably(directory_ / kConfigFile, to_toml(config_), IfExists::kReplace);
-  const auto tokenizer = load_tokenizer(training_data_.folder() / kTokenizerFile);
+  const auto tokenizer = load_tokenizer(task_->data_folder() / kTokenizerFile);
   write_durably(directory_ / kTokenizerFile, tokenizer->to_json(), IfExists::kReplace);
   clean_checkpoints(directory_);
 }
 
 CheckpointContents Trainer::checkpoint_contents() {
   CheckpointContents contents;
-  contents.layout = layout_of(model_.parameters());
-  contents.tensors = {{"parameters", model_.parameters().values()},
+  contents.layout = layout_of(task_->parameters());
+  contents.tensors = {{"parameters", task_->parameters().values()},
                       {"adam_m", optimizer_.first_moment()},
                       {"adam_v", optimizer_.second_moment()}};
   contents.state = state_;
-  contents.model_json = model_.options().to_json();
-  contents.changeable_keys = {"dropout", "init_stddev"};
+  contents.model_json = task_->model_json();
+  contents.changeable_keys = {"dropout", "attention_dropout", "init_stddev"};
   return contents;
 }
 
 void Trainer::resume_or_initialize() {
   state_.seed = config_.run.seed;
-  state_.dataset_id = training_data_.id();
+  state_.dataset_id = task_->dataset_id();
   process_.world().barrier();  // rank 0 has cleaned up
   std::string from;
   if (config_.checkpoint.resume) {
     CheckpointContents contents = checkpoint_contents();
     if (const auto folder = load_newest_checkpoint(directory_, contents, process_.world())) {
       state_ = contents.state;
+      // Before pairs came, checkpoints knew no tokens: each sequence had as many.
+      if (state_.tokens < 0) state_.tokens = state_.samples * config_.model.context;
       from = folder->filename();
     }
   }
-  if (from.empty()) model_.parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
+  if (from.empty()) task_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
   if (process_.rank() != 0) return;
   log_ = std::make_unique<MetricsLog>(directory_, state_.step);
   note(from.empty() ? "a new run" : "resumed from " + from);
 }
 
-void Trainer::start_loader() {
-  plan_ = {.tokens_per_sequence = config_.model.context,
-           .batch_sequences = batch_sequences_,
-           .microbatch_sequences = config_.train.microbatch_sequences,
-           .seed = static_cast<std::uint64_t>(config_.run.seed),
-           .rank = mesh_.data().rank(),
-           .num_ranks = mesh_.data().size()};
-  loader_ = std::make_unique<Loader>(training_data_, plan_, state_.samples, config_.data.prefetch);
-}
-
 RunEnd Trainer::run() {
   start_ = Clock::now();
-  last_log_ = {.time = start_, .step = state_.step};
+  last_log_ = {.time = start_, .step = state_.step, .tokens = state_.tokens};
   while (state_.step < config_.train.steps) {
     const StepResult result = train_step();
     check_finite(result);
@@ -151,12 +139,14 @@ RunEnd Trainer::run() {
 }
 
 Trainer::StepResult Trainer::train_step() {
-  accumulate_gradients();
+  fill(task_->parameters().gradients(), 0.0F, stream_);
+  fill(loss_1_, 0.0F, stream_);
+  StepResult result;
+  result.size = task_->accumulate_gradients(loss_1_, reducer_, state_.step, stream_);
   reducer_.finish(stream_);
 
-  StepResult result;
   result.learning_rate = learning_rate_at(config_.optim, state_.step, config_.train.steps);
-  result.grad_norm = clip_.measure(model_.parameters().gradients(), stream_);
+  result.grad_norm = clip_.measure(task_->parameters().gradients(), stream_);
   agree(result);
   if (result.finite) {
     // A skipped step gave the moments nothing: their bias corrections don't count it.
@@ -165,31 +155,10 @@ Trainer::StepResult Trainer::train_step() {
     ++state_.skipped_steps;
   }
   ++state_.step;
-  state_.samples += batch_sequences_;
+  state_.samples += result.size.samples;
+  state_.tokens += result.size.tokens;
+  flops_ += result.size.flops;
   return result;
-}
-
-void Trainer::accumulate_gradients() {
-  fill(model_.parameters().gradients(), 0.0F, stream_);
-  fill(loss_1_, 0.0F, stream_);
-  const std::int64_t context = config_.model.context;
-  const float scale = 1.0F / static_cast<float>(batch_sequences_ * context);
-  const std::int64_t microbatches = microbatches_per_step(plan_);
-  for (std::int64_t i = 0; i < microbatches; ++i) {
-    const Batch& batch = loader_->next();
-    const Shape shape = {batch.sequences, context};
-    const Tensor inputs_BT(const_cast<std::int32_t*>(batch.inputs.data()), DType::kInt32, shape);
-    const Tensor targets_BT(const_cast<std::int32_t*>(batch.targets.data()), DType::kInt32, shape);
-    const Pass pass{.batch = batch.sequences,
-                    .sequence = context,
-                    .dropout = {.probability = model_.options().dropout,
-                                .seed = static_cast<std::uint64_t>(config_.run.seed),
-                                .step = state_.step,
-                                .first_sequence = batch.first_sample},
-                    .stream = stream_};
-    reducer_.begin(/*is_last_microbatch=*/i + 1 == microbatches);
-    model_.forward_backward(loss_1_, inputs_BT, targets_BT, scale, reducer_, pass);
-  }
 }
 
 // Every rank goes on from the same numbers: a signal may have reached one of them alone.
@@ -198,9 +167,8 @@ void Trainer::agree(StepResult& result) {
   std::int32_t signal = stop_signal_.received();
   axis.all_reduce({&signal, DType::kInt32, {1}}, ReduceOp::kMax, stream_);
   axis.wait(axis.all_reduce(loss_1_, ReduceOp::kSum, stream_), stream_);
-  const double tokens = static_cast<double>(batch_sequences_ * config_.model.context);
   result.signal = signal;
-  result.loss = static_cast<double>(*loss_1_.data<float>()) / tokens;
+  result.loss = static_cast<double>(*loss_1_.data<float>()) / static_cast<double>(result.size.tokens);
   result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
 }
 
@@ -212,39 +180,39 @@ void Trainer::check_finite(const StepResult& result) const {
     LOG_IF(WARNING, process_.rank() == 0) << what << "; this step changed nothing";
     return;
   }
-  throw UserError(directory_, what,
-                  "its last checkpoint is as it was: lower optim.learning_rate or optim.grad_clip and go on, or set "
-                  "train.on_nonfinite=skip to pass over such steps");
+  throw UserError(
+      directory_, what,
+      "its last checkpoint is as it was: lower optim.learning_rate or optim.grad_clip and go on, or set "
+      "train.on_nonfinite=skip to pass over such steps");
 }
 
 void Trainer::log_step(const StepResult& result) {
   if (log_ == nullptr) return;
   const Clock::time_point now = Clock::now();
   const double seconds = std::max(1e-9, seconds_between(last_log_.time, now));
-  const std::int64_t step_tokens = batch_sequences_ * config_.model.context;
   const double steps_per_second = static_cast<double>(state_.step - last_log_.step) / seconds;
-  const double tokens_per_second = steps_per_second * static_cast<double>(step_tokens);
-  const double waited = loader_->seconds_waited();
-  log_->train_step({.step = state_.step,
-                    .steps = config_.train.steps,
-                    .loss = result.loss,
-                    .learning_rate = result.learning_rate,
-                    .grad_norm = result.grad_norm,
-                    .tokens_per_second = tokens_per_second,
-                    .share_of_peak = tokens_per_second * model_.flops_per_token(config_.model.context) / peak_flops_,
-                    .data_wait = (waited - last_log_.seconds_waited) / seconds,
-                    .tokens = state_.samples * config_.model.context,
-                    .skipped_steps = state_.skipped_steps,
-                    .elapsed_s = seconds_between(start_, now),
-                    .remaining_s = static_cast<double>(config_.train.steps - state_.step) / steps_per_second});
-  last_log_ = {.time = now, .step = state_.step, .seconds_waited = waited};
+  const double waited = task_->seconds_waited();
+  log_->train_step(
+      {.step = state_.step,
+       .steps = config_.train.steps,
+       .loss = result.loss,
+       .learning_rate = result.learning_rate,
+       .grad_norm = result.grad_norm,
+       .tokens_per_second = static_cast<double>(state_.tokens - last_log_.tokens) / seconds,
+       .share_of_peak = (flops_ - last_log_.flops) / seconds / peak_flops_,
+       .data_wait = (waited - last_log_.seconds_waited) / seconds,
+       .tokens = state_.tokens,
+       .skipped_steps = state_.skipped_steps,
+       .elapsed_s = seconds_between(start_, now),
+       .remaining_s = static_cast<double>(config_.train.steps - state_.step) / steps_per_second});
+  last_log_ = {
+      .time = now, .step = state_.step, .tokens = state_.tokens, .flops = flops_, .seconds_waited = waited};
 }
 
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
-  const double loss = evaluate_loss(model_, validation_data_, config_.train.eval_sequences,
-                                    std::min(config_.train.microbatch_sequences, batch_sequences_), mesh_.data());
-  if (log_ != nullptr) log_->validation(state_.step, loss);
+  const Validation found = task_->validate();
+  if (log_ != nullptr) log_->validation(state_.step, found.loss, found.bleu);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it
 }
 

@@ -6,8 +6,6 @@
 #include <filesystem>
 #include <memory>
 
-#include "data/loader.h"
-#include "data/token_dataset.h"
 #include "kernels/buffer.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/mesh.h"
@@ -15,10 +13,10 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config.h"
 #include "trainer/metrics.h"
-#include "trainer/model/transformer.h"
 #include "trainer/optim/adamw.h"
 #include "trainer/optim/grad_clip.h"
 #include "trainer/stop_signal.h"
+#include "trainer/task.h"
 
 namespace trireme {
 
@@ -32,19 +30,22 @@ enum class RunEnd {
   kRequeue,      // SIGTERM or SIGUSR1: saved; the scheduler should start the job again
 };
 
-// Trains the model that the config describes, together with the other ranks, and goes on from the newest checkpoint
-// in the run's directory if there is one.  Everything is written below that directory: config.toml (as
-// resolved), tokenizer.json, metrics.jsonl, tensorboard/, checkpoints/.
+// Trains the model that the config describes, together with the other ranks, and goes on from the newest
+// checkpoint in the run's directory if there is one.  Everything is written below that directory: config.toml
+// (as resolved), tokenizer.json, metrics.jsonl, tensorboard/, checkpoints/.
 class Trainer {
  public:
-  // Throws UserError for a config, data or checkpoint that cannot be trained from.  `process` outlives the trainer.
+  // Throws UserError for a config, data or checkpoint that cannot be trained from.  `process` outlives the
+  // trainer.
   Trainer(const Config& config, Process& process);
 
-  // Throws UserError when a loss or gradient is not finite and the config says to stop, or nothing can be saved.
+  // Throws UserError when a loss or gradient is not finite and the config says to stop, or nothing can be
+  // saved.
   RunEnd run();
 
  private:
   struct StepResult {
+    StepSize size;
     double loss = 0.0;       // nats per token, of the global batch
     double grad_norm = 0.0;  // before clipping
     double learning_rate = 0.0;
@@ -55,16 +56,16 @@ class Trainer {
   struct Mark {
     std::chrono::steady_clock::time_point time;
     std::int64_t step = 0;
+    std::int64_t tokens = 0;
+    double flops = 0.0;
     double seconds_waited = 0.0;
   };
 
   void set_up_threads();
   void open_run_directory();
   void resume_or_initialize();
-  void start_loader();
 
   StepResult train_step();
-  void accumulate_gradients();
   void agree(StepResult& result);
   void check_finite(const StepResult& result) const;
 
@@ -76,24 +77,20 @@ class Trainer {
 
   const Config config_;
   const std::filesystem::path directory_;
-  const std::int64_t batch_sequences_;  // of the global batch
   Process& process_;
   Mesh mesh_;
   Stream stream_;
-  TokenDataset training_data_;
-  TokenDataset validation_data_;
-  Transformer model_;
+  const std::unique_ptr<Task> task_;
   AdamW optimizer_;
   GradientClip clip_;
   GradientReducer reducer_;
   Buffer loss_memory_;
   Tensor loss_1_;  // this rank's sum over the step
   TrainState state_;
-  BatchPlan plan_;
-  std::unique_ptr<Loader> loader_;
   std::unique_ptr<MetricsLog> log_;  // rank 0's alone
   StopSignal stop_signal_;
   double peak_flops_ = 0.0;  // of all ranks
+  double flops_ = 0.0;       // since this process began to train
   std::chrono::steady_clock::time_point start_;
   Mark last_log_;
 };

@@ -8,7 +8,7 @@ namespace trireme {
 
 class Process;
 
-// trireme evaluate RUN: loss and perplexity on held-out text.
+// trireme evaluate RUN: loss and perplexity on held-out text; of pairs also BLEU and chrF.
 void add_evaluate_command(CLI::App& app, Process& process);
 
 }  // namespace trireme

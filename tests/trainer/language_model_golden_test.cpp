@@ -1,8 +1,6 @@
 // The training trajectories of small models of many shapes against PyTorch in double precision
 // (golden/make_language_model.py).
 
-#include <cmath>
-#include <fstream>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -11,6 +9,7 @@
 #include "kernels/elementwise.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/self_communicator.h"
+#include "tests/trainer/golden/golden.h"
 #include "trainer/model/transformer.h"
 #include "trainer/optim/adamw.h"
 #include "trainer/optim/grad_clip.h"
@@ -23,21 +22,10 @@ constexpr std::int64_t kBatch = 3;
 constexpr std::int64_t kContext = 17;
 constexpr std::int64_t kVocabulary = 67;
 constexpr std::int64_t kSteps = 20;
-constexpr double kTolerance = 1e-5;
 
 std::int32_t token(std::int64_t step, std::int64_t row, std::int64_t position) {
   return static_cast<std::int32_t>(((row + 2) * (position + step % 2) + position * position / 5) %
                                    kVocabulary);
-}
-
-void expect_near_relative(double actual, double expected, const std::string& what) {
-  EXPECT_LE(std::abs(actual - expected), kTolerance * std::abs(expected))
-      << what << ": " << actual << " against " << expected;
-}
-
-nlohmann::json golden_of(const std::string& name) {
-  std::ifstream file(TRIREME_GOLDEN_DIR "/language_model.json");
-  return nlohmann::json::parse(file).at(name);
 }
 
 TransformerOptions options_of(nlohmann::json golden) {
@@ -54,7 +42,7 @@ TransformerOptions options_of(nlohmann::json golden) {
 class LanguageModelGolden : public testing::TestWithParam<const char*> {};
 
 TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
-  const auto golden = golden_of(GetParam());
+  const auto golden = golden_of("language_model.json", GetParam());
   const TransformerOptions options = options_of(golden);
   Transformer model(options);
   model.parameters().initialize(11);
@@ -98,29 +86,15 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
     const double norm = clip.measure(model.parameters().gradients(), stream);
     optimizer.step(clip.scale(), learning_rate_at(config, step, kSteps), step + 1, stream);
 
-    const std::string name = "step " + std::to_string(step);
-    expect_near_relative(loss_sum / (kBatch * kContext), golden["losses"][static_cast<std::size_t>(step)],
-                         name + ", loss");
-    // The norm, a difference of large sums, is held to a little less.
-    EXPECT_NEAR(norm / golden["gradient_norms"][static_cast<std::size_t>(step)].get<double>(), 1.0, 1e-4)
-        << name;
+    expect_golden_step(golden, step, loss_sum / (kBatch * kContext), norm);
   }
 
-  EXPECT_EQ(golden["sums_of_magnitudes"].size(), model.parameters().parameters().size());
-  for (const Parameter& parameter : model.parameters().parameters()) {
-    double sum = 0.0;
-    const float* value = parameter.value.data<float>();
-    // Key biases get no gradient but rounding noise, unless RoPE turns them (see the generator).
-    const bool is_without_keys =
-        parameter.name.ends_with("qkv.bias") && options.positions != Positions::kRope;
-    const std::int64_t keys = options.heads * options.head_width;
-    for (std::int64_t i = 0; i < parameter.value.num_elements(); ++i) {
-      const bool is_key = keys <= i && i < keys + options.kv_heads * options.head_width;
-      if (!is_without_keys || !is_key) sum += std::abs(value[i]);
-    }
-    EXPECT_NEAR(sum / golden["sums_of_magnitudes"].at(parameter.name).get<double>(), 1.0, 1e-3)
-        << parameter.name;
-  }
+  // Key biases, unless RoPE turns them.
+  const std::int64_t keys = options.heads * options.head_width;
+  expect_golden_sums(golden, model.parameters(), [&](const Parameter& parameter, std::int64_t i) {
+    return parameter.name.ends_with("qkv.bias") && options.positions != Positions::kRope && keys <= i &&
+           i < keys + options.kv_heads * options.head_width;
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(, LanguageModelGolden,

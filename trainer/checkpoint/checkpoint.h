@@ -38,7 +38,8 @@ struct CheckpointTensor {
 // The small state beside the tensors.
 struct TrainState {
   std::int64_t step = 0;           // optimizer steps done
-  std::int64_t samples = 0;        // training sequences consumed: the whole position in the data
+  std::int64_t samples = 0;        // training sequences (or pairs) consumed: the whole position in the data
+  std::int64_t tokens = 0;         // trained on; -1 in checkpoints of earlier versions, which don't know
   std::int64_t skipped_steps = 0;  // steps dropped for a gradient that was not finite
   std::int64_t seed = 0;
   std::string dataset_id;  // identity of the data

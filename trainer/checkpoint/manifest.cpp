@@ -35,16 +35,15 @@ Shape shape_of(const Json& dims) {
 }
 
 Json json_of(const TrainState& state) {
-  return {{"step", state.step},
-          {"samples", state.samples},
-          {"skipped_steps", state.skipped_steps},
-          {"seed", state.seed},
-          {"dataset_id", state.dataset_id}};
+  return {{"step", state.step},     {"samples", state.samples},
+          {"tokens", state.tokens}, {"skipped_steps", state.skipped_steps},
+          {"seed", state.seed},     {"dataset_id", state.dataset_id}};
 }
 
 TrainState state_of(const Json& json) {
   return {.step = json.at("step"),
           .samples = json.at("samples"),
+          .tokens = json.value("tokens", std::int64_t{-1}),
           .skipped_steps = json.at("skipped_steps"),
           .seed = json.at("seed"),
           .dataset_id = json.at("dataset_id")};

@@ -2,15 +2,76 @@
 
 #include <cmath>
 
+#include <glog/logging.h>
+
 #include "kernels/elementwise.h"
 #include "kernels/rope.h"
 
 namespace trireme {
+namespace {
+
+Tensor floats(Arena& arena, std::int64_t rows, std::int64_t columns) {
+  return arena.allocate(DType::kFloat32, {rows, columns});
+}
+
+AttentionOptions memory_mask(const Memory& memory) {
+  return {.causal = false,
+          .query_documents_BT = memory.query_documents_BT,
+          .key_documents_BS = memory.documents_BS};
+}
+
+}  // namespace
+
+HeadAttention::HeadAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
+                             const TransformerOptions& options, float out_stddev)
+    : layer_(layer),
+      heads_(options.heads),
+      head_width_(options.head_width),
+      out_(parameters, name + ".out", heads_ * head_width_, options.width, options.biases == Biases::kAll,
+           out_stddev) {}
+
+HeadAttention::Activations HeadAttention::allocate(Arena& arena, const PassLimits& limits) const {
+  return {.heads_NE = floats(arena, limits.rows(), heads_ * head_width_),
+          .lse_NH = floats(arena, limits.rows(), heads_)};
+}
+
+HeadAttention::Scratch HeadAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
+  return {.dheads_NE = floats(arena, limits.rows(), heads_ * head_width_)};
+}
+
+AttentionOptions HeadAttention::completed(AttentionOptions mask, const Heads& heads, const Pass& pass) const {
+  mask.scale = 1.0F / std::sqrt(static_cast<float>(head_width_));
+  mask.dropout = pass.dropout.at(layer_, DropoutSite::kAttention,
+                                 attention_mask_size(heads_, heads.q_BTHD.dim(1), heads.k_BSKD.dim(1)));
+  return mask;
+}
+
+void HeadAttention::forward(Tensor y_NC, const Heads& heads, AttentionOptions mask,
+                            const Activations& activations, const Pass& pass) const {
+  const Shape& q = heads.q_BTHD.shape();
+  const Tensor out = pass.rows_of(activations.heads_NE);
+  attention_forward(out.view(q), pass.rows_of(activations.lse_NH).view({q[0], heads_, q[1]}), heads.q_BTHD,
+                    heads.k_BSKD, heads.v_BSKD, completed(mask, heads, pass), pass.stream);
+  out_.forward(y_NC, out, pass.stream);
+}
+
+void HeadAttention::backward(const Heads& dheads, Tensor dy_NC, const Heads& heads, AttentionOptions mask,
+                             const Activations& activations, const Scratch& scratch, GradientReducer& reducer,
+                             const Pass& pass) const {
+  const Shape& q = heads.q_BTHD.shape();
+  const Tensor out = pass.rows_of(activations.heads_NE);
+  const Tensor dout = pass.rows_of(scratch.dheads_NE);
+  out_.backward(dout, dy_NC, out, reducer, pass.stream);
+  attention_backward(dheads.q_BTHD, dheads.k_BSKD, dheads.v_BSKD, dout.view(q), out.view(q),
+                     pass.rows_of(activations.lse_NH).view({q[0], heads_, q[1]}), heads.q_BTHD, heads.k_BSKD,
+                     heads.v_BSKD, completed(mask, heads, pass), pass.stream);
+}
 
 SelfAttention::SelfAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
-                             const TransformerOptions& options, const PositionTables& positions,
+                             bool causal, const TransformerOptions& options, const PositionTables& positions,
                              float out_stddev)
     : layer_(layer),
+      causal_(causal),
       heads_(options.heads),
       kv_heads_(options.kv_heads),
       head_width_(options.head_width),
@@ -18,50 +79,42 @@ SelfAttention::SelfAttention(ParameterBuffer& parameters, const std::string& nam
       positions_(positions),
       in_(parameters, name + ".qkv", options.width, qkv_width(), options.biases != Biases::kNone,
           options.init_stddev),
-      out_(parameters, name + ".out", heads_ * head_width_, options.width, options.biases == Biases::kAll,
-           out_stddev) {}
+      attention_(parameters, name, layer, options, out_stddev) {}
 
 SelfAttention::Activations SelfAttention::allocate(Arena& arena, const PassLimits& limits) const {
-  return {.qkv_NG = arena.allocate(DType::kFloat32, {limits.rows(), qkv_width()}),
-          .heads_NE = arena.allocate(DType::kFloat32, {limits.rows(), heads_ * head_width_}),
-          .lse_NH = arena.allocate(DType::kFloat32, {limits.rows(), heads_})};
+  return {.qkv_NG = floats(arena, limits.rows(), qkv_width()), .heads = attention_.allocate(arena, limits)};
 }
 
 SelfAttention::Scratch SelfAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
-  return {.dheads_NE = arena.allocate(DType::kFloat32, {limits.rows(), heads_ * head_width_}),
-          .dqkv_NG = arena.allocate(DType::kFloat32, {limits.rows(), qkv_width()})};
+  return {.dqkv_NG = floats(arena, limits.rows(), qkv_width()),
+          .heads = attention_.allocate_scratch(arena, limits)};
 }
 
-SelfAttention::Heads SelfAttention::split_heads(Tensor qkv_NG, const Pass& pass) const {
+HeadAttention::Heads SelfAttention::split_heads(Tensor qkv_NG, const Pass& pass) const {
   const Tensor all_BTXD = qkv_NG.view({pass.batch, pass.sequence, heads_ + 2 * kv_heads_, head_width_});
   const std::int64_t keys = heads_;
   const std::int64_t values = keys + kv_heads_;
   return {.q_BTHD = all_BTXD.slice(2, 0, keys),
-          .k_BTKD = all_BTXD.slice(2, keys, values),
-          .v_BTKD = all_BTXD.slice(2, values, values + kv_heads_)};
+          .k_BSKD = all_BTXD.slice(2, keys, values),
+          .v_BSKD = all_BTXD.slice(2, values, values + kv_heads_)};
 }
 
-Tensor SelfAttention::by_head(Tensor heads_NE, const Pass& pass) const {
-  return heads_NE.view({pass.batch, pass.sequence, heads_, head_width_});
-}
-
-AttentionOptions SelfAttention::options(const Pass& pass) const {
-  return {.scale = 1.0F / std::sqrt(static_cast<float>(head_width_)),
-          .causal = true,
+AttentionOptions SelfAttention::mask(const Pass& pass) const {
+  return {.causal = causal_,
           .window = window_,
           .alibi_slopes_H = positions_.alibi_slopes_H(),
-          .dropout = pass.dropout.at(layer_, DropoutSite::kAttention,
-                                     attention_mask_size(heads_, pass.sequence, pass.sequence))};
+          .query_documents_BT = pass.documents_BT,
+          .key_documents_BS = pass.documents_BT};
 }
 
 void SelfAttention::forward(Tensor y_NC, Tensor x_NC, const Activations& activations,
                             const Pass& pass) const {
   const Tensor qkv = pass.rows_of(activations.qkv_NG);
   in_.forward(qkv, x_NC, pass.stream);
-  Heads heads = split_heads(qkv, pass);
+  HeadAttention::Heads heads = split_heads(qkv, pass);
   if (positions_.rope_cos_PD()) {
     const std::int64_t first_position = pass.cache != nullptr ? pass.cache->length : 0;
-    for (const Tensor& x : {heads.q_BTHD, heads.k_BTKD}) {
+    for (const Tensor& x : {heads.q_BTHD, heads.k_BSKD}) {
       rope_forward(x, positions_.rope_cos_PD(), positions_.rope_sin_PD(), first_position, {}, pass.stream);
     }
   }
@@ -69,36 +122,95 @@ void SelfAttention::forward(Tensor y_NC, Tensor x_NC, const Activations& activat
     const KeyValueCache::Layer& cache = pass.cache->layers[static_cast<std::size_t>(layer_)];
     const std::int64_t begin = pass.cache->length;
     const std::int64_t end = begin + pass.sequence;
-    copy(cache.keys_BSKD.slice(1, begin, end), heads.k_BTKD, pass.stream);
-    copy(cache.values_BSKD.slice(1, begin, end), heads.v_BTKD, pass.stream);
-    heads.k_BTKD = cache.keys_BSKD.slice(1, 0, end);
-    heads.v_BTKD = cache.values_BSKD.slice(1, 0, end);
+    copy(cache.keys_BSKD.slice(1, begin, end), heads.k_BSKD, pass.stream);
+    copy(cache.values_BSKD.slice(1, begin, end), heads.v_BSKD, pass.stream);
+    heads.k_BSKD = cache.keys_BSKD.slice(1, 0, end);
+    heads.v_BSKD = cache.values_BSKD.slice(1, 0, end);
   }
-  const Tensor heads_out = pass.rows_of(activations.heads_NE);
-  attention_forward(by_head(heads_out, pass),
-                    pass.rows_of(activations.lse_NH).view({pass.batch, heads_, pass.sequence}), heads.q_BTHD,
-                    heads.k_BTKD, heads.v_BTKD, options(pass), pass.stream);
-  out_.forward(y_NC, heads_out, pass.stream);
+  attention_.forward(y_NC, heads, mask(pass), activations.heads, pass);
 }
 
 void SelfAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& activations,
                              const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const {
-  const Tensor heads_out = pass.rows_of(activations.heads_NE);
-  const Tensor dheads_out = pass.rows_of(scratch.dheads_NE);
-  out_.backward(dheads_out, dy_NC, heads_out, reducer, pass.stream);
-  const Heads heads = split_heads(pass.rows_of(activations.qkv_NG), pass);
+  const HeadAttention::Heads heads = split_heads(pass.rows_of(activations.qkv_NG), pass);
   const Tensor dqkv = pass.rows_of(scratch.dqkv_NG);
-  const Heads dheads = split_heads(dqkv, pass);
-  attention_backward(dheads.q_BTHD, dheads.k_BTKD, dheads.v_BTKD, by_head(dheads_out, pass),
-                     by_head(heads_out, pass),
-                     pass.rows_of(activations.lse_NH).view({pass.batch, heads_, pass.sequence}), heads.q_BTHD,
-                     heads.k_BTKD, heads.v_BTKD, options(pass), pass.stream);
+  const HeadAttention::Heads dheads = split_heads(dqkv, pass);
+  attention_.backward(dheads, dy_NC, heads, mask(pass), activations.heads, scratch.heads, reducer, pass);
   if (positions_.rope_cos_PD()) {
-    for (const Tensor& dx : {dheads.q_BTHD, dheads.k_BTKD}) {
+    for (const Tensor& dx : {dheads.q_BTHD, dheads.k_BSKD}) {
       rope_backward(dx, positions_.rope_cos_PD(), positions_.rope_sin_PD(), 0, {}, pass.stream);
     }
   }
   in_.backward(dx_NC, dqkv, x_NC, reducer, pass.stream);
+}
+
+CrossAttention::CrossAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
+                               std::int64_t block, const TransformerOptions& options, float out_stddev)
+    : block_(block),
+      width_(options.width),
+      heads_(options.heads),
+      kv_heads_(options.kv_heads),
+      head_width_(options.head_width),
+      query_(parameters, name + ".query", width_, query_width(), options.biases != Biases::kNone,
+             options.init_stddev),
+      key_value_(parameters, name + ".key_value", width_, kv_width(), options.biases != Biases::kNone,
+                 options.init_stddev),
+      attention_(parameters, name, layer, options, out_stddev) {}
+
+CrossAttention::Activations CrossAttention::allocate(Arena& arena, const PassLimits& limits) const {
+  return {.q_NE = floats(arena, limits.rows(), query_width()),
+          .kv_MG = floats(arena, limits.memory_rows, kv_width()),
+          .heads = attention_.allocate(arena, limits)};
+}
+
+CrossAttention::Scratch CrossAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
+  return {.dq_NE = floats(arena, limits.rows(), query_width()),
+          .dkv_MG = floats(arena, limits.memory_rows, kv_width()),
+          .dmemory_MC = floats(arena, limits.memory_rows, width_),
+          .heads = attention_.allocate_scratch(arena, limits)};
+}
+
+HeadAttention::Heads CrossAttention::split_heads(Tensor q_NE, Tensor kv_MG, const Memory& memory) const {
+  const std::int64_t queries = q_NE.dim(0) / memory.batch;
+  const Tensor kv_BSXD = kv_MG.view({memory.batch, memory.sequence, 2 * kv_heads_, head_width_});
+  return {.q_BTHD = q_NE.view({memory.batch, queries, heads_, head_width_}),
+          .k_BSKD = kv_BSXD.slice(2, 0, kv_heads_),
+          .v_BSKD = kv_BSXD.slice(2, kv_heads_, 2 * kv_heads_)};
+}
+
+void CrossAttention::project_memory(Tensor kv_BSG, const Memory& memory, Stream stream) const {
+  key_value_.forward(kv_BSG.view({memory.batch * memory.sequence, kv_width()}), memory.x_MC, stream);
+}
+
+void CrossAttention::forward(Tensor y_NC, Tensor x_NC, const Activations& activations,
+                             const Pass& pass) const {
+  CHECK(pass.memory != nullptr);
+  const Memory& memory = *pass.memory;
+  const Tensor q = pass.rows_of(activations.q_NE);
+  query_.forward(q, x_NC, pass.stream);
+  Tensor kv;
+  if (pass.cache != nullptr) {
+    kv = pass.cache->memory_BSG[static_cast<std::size_t>(block_)];
+  } else {
+    kv = activations.kv_MG.slice(0, 0, memory.batch * memory.sequence);
+    project_memory(kv, memory, pass.stream);
+  }
+  attention_.forward(y_NC, split_heads(q, kv, memory), memory_mask(memory), activations.heads, pass);
+}
+
+void CrossAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& activations,
+                              const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const {
+  const Memory& memory = *pass.memory;
+  const auto rows_of_memory = [&](Tensor x) { return x.slice(0, 0, memory.batch * memory.sequence); };
+  const Tensor dq = pass.rows_of(scratch.dq_NE);
+  const Tensor dkv = rows_of_memory(scratch.dkv_MG);
+  const Tensor dmemory = rows_of_memory(scratch.dmemory_MC);
+  attention_.backward(split_heads(dq, dkv, memory), dy_NC,
+                      split_heads(pass.rows_of(activations.q_NE), rows_of_memory(activations.kv_MG), memory),
+                      memory_mask(memory), activations.heads, scratch.heads, reducer, pass);
+  key_value_.backward(dmemory, dkv, memory.x_MC, reducer, pass.stream);
+  accumulate(memory.dx_MC, dmemory, pass.stream);
+  query_.backward(dx_NC, dq, x_NC, reducer, pass.stream);
 }
 
 }  // namespace trireme

@@ -1,4 +1,4 @@
-// Multi-head self-attention.
+// Multi-head attention: to the sequence itself, and to the output of an encoder.
 #pragma once
 
 #include <cstdint>
@@ -12,24 +12,63 @@
 
 namespace trireme {
 
-// y = W_o attention(W_q x, W_k x, W_v x), causal; one projection makes queries, keys and values.  Keys and
-// values may have fewer heads than queries (Ainslie et al. 2023).
-class SelfAttention {
+// y = W_o attention(q, k, v): what both have in common.  Keys and values may have fewer heads than queries
+// (Ainslie et al. 2023).
+class HeadAttention {
  public:
   struct Activations {
-    Tensor qkv_NG;    // G = (H + 2 K) D: queries [H, D], keys and values [K, D]
     Tensor heads_NE;  // E = H D
     Tensor lse_NH;    // used as [B, H, T]
   };
   // Memory of the backward pass, free again after it; all layers share one.
   struct Scratch {
     Tensor dheads_NE;
-    Tensor dqkv_NG;
+  };
+  struct Heads {
+    Tensor q_BTHD;
+    Tensor k_BSKD;
+    Tensor v_BSKD;
   };
 
-  // `layer` picks the dropout mask and the cache entry.  `out_stddev` is the initial spread of W_o, which
-  // feeds the residual stream.  `positions` must outlive the layer.
-  SelfAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
+  // `layer` picks the dropout mask.  `out_stddev` is the initial spread of W_o, which feeds the residual
+  // stream.
+  HeadAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
+                const TransformerOptions& options, float out_stddev);
+
+  Activations allocate(Arena& arena, const PassLimits& limits) const;
+  Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
+
+  // `mask` says who sees whom; scale and dropout are set here.
+  void forward(Tensor y_NC, const Heads& heads, AttentionOptions mask, const Activations& activations,
+               const Pass& pass) const;
+  // `dheads` are overwritten.
+  void backward(const Heads& dheads, Tensor dy_NC, const Heads& heads, AttentionOptions mask,
+                const Activations& activations, const Scratch& scratch, GradientReducer& reducer,
+                const Pass& pass) const;
+
+ private:
+  AttentionOptions completed(AttentionOptions mask, const Heads& heads, const Pass& pass) const;
+
+  std::int64_t layer_;
+  std::int64_t heads_;
+  std::int64_t head_width_;
+  Linear out_;
+};
+
+// One projection makes queries, keys and values of x.
+class SelfAttention {
+ public:
+  struct Activations {
+    Tensor qkv_NG;  // G = (H + 2 K) D: queries [H, D], keys and values [K, D]
+    HeadAttention::Activations heads;
+  };
+  struct Scratch {
+    Tensor dqkv_NG;
+    HeadAttention::Scratch heads;
+  };
+
+  // `layer` also picks the cache entry.  `positions` must outlive the layer.
+  SelfAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, bool causal,
                 const TransformerOptions& options, const PositionTables& positions, float out_stddev);
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
@@ -40,26 +79,65 @@ class SelfAttention {
                 const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const;
 
  private:
-  struct Heads {
-    Tensor q_BTHD;
-    Tensor k_BTKD;
-    Tensor v_BTKD;
-  };
-
-  Heads split_heads(Tensor qkv_NG, const Pass& pass) const;
-  AttentionOptions options(const Pass& pass) const;
-
+  HeadAttention::Heads split_heads(Tensor qkv_NG, const Pass& pass) const;
+  AttentionOptions mask(const Pass& pass) const;
   std::int64_t qkv_width() const { return (heads_ + 2 * kv_heads_) * head_width_; }
-  Tensor by_head(Tensor heads_NE, const Pass& pass) const;
 
   std::int64_t layer_;
+  bool causal_;
   std::int64_t heads_;
   std::int64_t kv_heads_;
   std::int64_t head_width_;
   std::int64_t window_;
   const PositionTables& positions_;
   Linear in_;
-  Linear out_;
+  HeadAttention attention_;
+};
+
+// Queries are made of x, keys and values of the pass's memory, all of which every query sees: no window, and
+// no positions but those that the memory holds.
+class CrossAttention {
+ public:
+  struct Activations {
+    Tensor q_NE;
+    Tensor kv_MG;  // G = 2 K D: keys, then values
+    HeadAttention::Activations heads;
+  };
+  struct Scratch {
+    Tensor dq_NE;
+    Tensor dkv_MG;
+    Tensor dmemory_MC;
+    HeadAttention::Scratch heads;
+  };
+
+  // `layer` picks the dropout mask, `block` the cache entry.
+  CrossAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, std::int64_t block,
+                 const TransformerOptions& options, float out_stddev);
+
+  Activations allocate(Arena& arena, const PassLimits& limits) const;
+  Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
+
+  // The keys and values of a memory, for a cache: with one, forward takes them from there.
+  void project_memory(Tensor kv_BSG, const Memory& memory, Stream stream) const;
+
+  void forward(Tensor y_NC, Tensor x_NC, const Activations& activations, const Pass& pass) const;
+  // The memory's gradient +=.
+  void backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& activations,
+                const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const;
+
+ private:
+  HeadAttention::Heads split_heads(Tensor q_NE, Tensor kv_MG, const Memory& memory) const;
+  std::int64_t query_width() const { return heads_ * head_width_; }
+  std::int64_t kv_width() const { return 2 * kv_heads_ * head_width_; }
+
+  std::int64_t block_;
+  std::int64_t width_;
+  std::int64_t heads_;
+  std::int64_t kv_heads_;
+  std::int64_t head_width_;
+  Linear query_;
+  Linear key_value_;
+  HeadAttention attention_;
 };
 
 }  // namespace trireme

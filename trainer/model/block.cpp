@@ -7,28 +7,46 @@
 namespace trireme {
 namespace {
 
-std::string block_name(std::int64_t layer, const char* part) {
-  return "blocks." + std::to_string(layer) + "." + part;
+std::string part_name(const StackOptions& stack, std::int64_t index, const char* part) {
+  return stack.prefix + "blocks." + std::to_string(index) + "." + part;
 }
 
 }  // namespace
 
-TransformerBlock::TransformerBlock(ParameterBuffer& parameters, std::int64_t layer,
+TransformerBlock::TransformerBlock(ParameterBuffer& parameters, const StackOptions& stack, std::int64_t index,
                                    const TransformerOptions& options, const PositionTables& positions,
                                    float out_stddev)
-    : layer_(layer),
+    : index_(index),
+      layer_(stack.first_layer + index),
+      cross_layer_(layer_ + stack.layers),
       width_(options.width),
       placement_(options.norm_placement),
-      attention_norm_(parameters, block_name(layer, "attention_norm"), options),
-      attention_(parameters, block_name(layer, "attention"), layer, options, positions, out_stddev),
-      mlp_norm_(parameters, block_name(layer, "mlp_norm"), options),
-      mlp_(parameters, block_name(layer, "mlp"), options, out_stddev) {}
+      attention_norm_(parameters, part_name(stack, index, "attention_norm"), options),
+      attention_(parameters, part_name(stack, index, "attention"), layer_, stack.causal, options, positions,
+                 out_stddev),
+      cross_norm_([&]() -> std::optional<ResidualNorm> {
+        if (!stack.cross_attention) return std::nullopt;
+        return ResidualNorm(parameters, part_name(stack, index, "cross_norm"), options);
+      }()),
+      cross_attention_([&]() -> std::optional<CrossAttention> {
+        if (!stack.cross_attention) return std::nullopt;
+        return CrossAttention(parameters, part_name(stack, index, "cross_attention"), cross_layer_, index,
+                              options, out_stddev);
+      }()),
+      mlp_norm_(parameters, part_name(stack, index, "mlp_norm"), options),
+      mlp_(parameters, part_name(stack, index, "mlp"), options, out_stddev) {}
 
 TransformerBlock::Activations TransformerBlock::allocate(Arena& arena, const PassLimits& limits) const {
-  return {.attention_norm = attention_norm_.allocate(arena, limits),
-          .attention = attention_.allocate(arena, limits),
-          .mlp_norm = mlp_norm_.allocate(arena, limits),
-          .mlp = mlp_.allocate(arena, limits)};
+  Activations activations;
+  activations.attention_norm = attention_norm_.allocate(arena, limits);
+  activations.attention = attention_.allocate(arena, limits);
+  if (cross_attention_) {
+    activations.cross_norm = cross_norm_->allocate(arena, limits);
+    activations.cross_attention = cross_attention_->allocate(arena, limits);
+  }
+  activations.mlp_norm = mlp_norm_.allocate(arena, limits);
+  activations.mlp = mlp_.allocate(arena, limits);
+  return activations;
 }
 
 TransformerBlock::Scratch TransformerBlock::allocate_scratch(Arena& arena, const PassLimits& limits) const {
@@ -38,91 +56,109 @@ TransformerBlock::Scratch TransformerBlock::allocate_scratch(Arena& arena, const
   if (!limits.training) return scratch;
   scratch.dbranch_NC = arena.allocate(DType::kFloat32, shape);
   scratch.dy_NC = arena.allocate(DType::kFloat32, shape);
-  // The two halves of a block take turns.
-  const std::int64_t mark = arena.mark();
-  scratch.attention = attention_.allocate_scratch(arena, limits);
-  const std::int64_t attention_end = arena.mark();
-  arena.release(mark);
-  scratch.mlp = mlp_.allocate_scratch(arena, limits);
-  arena.release(std::max(arena.mark(), attention_end));
+  // The sublayers take turns.
+  const std::int64_t begin = arena.mark();
+  std::int64_t end = begin;
+  const auto in_turn = [&](auto& of_sublayer, const auto& sublayer) {
+    arena.release(begin);
+    of_sublayer = sublayer.allocate_scratch(arena, limits);
+    end = std::max(end, arena.mark());
+  };
+  in_turn(scratch.attention, attention_);
+  if (cross_attention_) in_turn(scratch.cross_attention, *cross_attention_);
+  in_turn(scratch.mlp, mlp_);
+  arena.release(end);
   return scratch;
-}
-
-Dropout TransformerBlock::attention_dropout(const Pass& pass) const {
-  return pass.dropout.at(layer_, DropoutSite::kAttentionBranch, pass.sequence * width_);
 }
 
 Dropout TransformerBlock::mlp_dropout(const Pass& pass) const {
   return pass.dropout.at(layer_, DropoutSite::kMlpBranch, pass.sequence * width_);
 }
 
+TransformerBlock::Joint TransformerBlock::attention_joint(const Activations& activations,
+                                                          const Pass& pass) const {
+  return {attention_norm_, activations.attention_norm,
+          pass.dropout.at(layer_, DropoutSite::kAttentionBranch, pass.sequence * width_)};
+}
+
+TransformerBlock::Joint TransformerBlock::cross_joint(const Activations& activations,
+                                                      const Pass& pass) const {
+  return {*cross_norm_, activations.cross_norm,
+          pass.dropout.at(cross_layer_, DropoutSite::kAttentionBranch, pass.sequence * width_)};
+}
+
+TransformerBlock::Joint TransformerBlock::mlp_joint(const Activations& activations, const Pass& pass) const {
+  return {mlp_norm_, activations.mlp_norm, mlp_dropout(pass)};
+}
+
+void TransformerBlock::project_memory(const Pass& pass) const {
+  cross_attention_->project_memory(pass.cache->memory_BSG[static_cast<std::size_t>(index_)], *pass.memory,
+                                   pass.stream);
+}
+
+template <typename Sublayer>
+void TransformerBlock::forward_sublayer(ResidualStream& stream, const Joint& joint, Tensor branch_NC,
+                                        const Pass& pass, Sublayer f) const {
+  const bool pre = placement_ == NormPlacement::kPre;
+  f(branch_NC, pre ? joint.norm.forward(stream, joint.activations, pass) : stream.residual_NC);
+  stream.branch_NC = branch_NC;
+  stream.dropout = joint.branch;
+  if (!pre) joint.norm.forward(stream, joint.activations, pass);
+}
+
 void TransformerBlock::forward(ResidualStream& stream, const Activations& activations, const Scratch& scratch,
                                const Pass& pass) const {
   const Tensor branch = pass.rows_of(scratch.branch_NC);
-  const bool pre = placement_ == NormPlacement::kPre;
+  forward_sublayer(stream, attention_joint(activations, pass), branch, pass,
+                   [&](Tensor y, Tensor x) { attention_.forward(y, x, activations.attention, pass); });
+  if (cross_attention_) {
+    forward_sublayer(stream, cross_joint(activations, pass), branch, pass, [&](Tensor y, Tensor x) {
+      cross_attention_->forward(y, x, activations.cross_attention, pass);
+    });
+  }
+  forward_sublayer(stream, mlp_joint(activations, pass), branch, pass,
+                   [&](Tensor y, Tensor x) { mlp_.forward(y, x, activations.mlp, pass); });
+}
 
-  const Tensor attention_in =
-      pre ? attention_norm_.forward(stream, activations.attention_norm, pass) : stream.residual_NC;
-  attention_.forward(branch, attention_in, activations.attention, pass);
-  stream.branch_NC = branch;
-  stream.dropout = attention_dropout(pass);
-
-  const ResidualNorm& middle = pre ? mlp_norm_ : attention_norm_;
-  const Tensor mlp_in = middle.forward(stream, pre ? activations.mlp_norm : activations.attention_norm, pass);
-  mlp_.forward(branch, mlp_in, activations.mlp, pass);
-  stream.branch_NC = branch;
-  stream.dropout = mlp_dropout(pass);
-
-  if (!pre) mlp_norm_.forward(stream, activations.mlp_norm, pass);
+template <typename Sublayer>
+void TransformerBlock::backward_sublayer(ResidualGradient& gradient, const Joint& joint, Tensor x_NC,
+                                         Dropout entering, const Scratch& scratch, GradientReducer& reducer,
+                                         const Pass& pass, Sublayer f) const {
+  const Tensor dy = pass.rows_of(scratch.dy_NC);
+  if (placement_ == NormPlacement::kPre) {
+    f(dy, gradient.dbranch_NC, pass.rows_of(joint.activations.y_NC));
+    joint.norm.backward(gradient, scratch.dbranch_NC, dy, joint.activations, entering, reducer, pass);
+    return;
+  }
+  // From the gradient of the norm's output to that of its residual, and beside it the branch's.
+  const Tensor dr = gradient.dresidual_NC;
+  ResidualGradient sum{.dresidual_NC = dy, .dbranch_NC = {}};
+  fill(sum.dresidual_NC, 0.0F, pass.stream);
+  joint.norm.backward(sum, scratch.dbranch_NC, dr, joint.activations, joint.branch, reducer, pass);
+  f(dr, sum.dbranch_NC, x_NC);
+  accumulate(dr, sum.dresidual_NC, pass.stream);
 }
 
 void TransformerBlock::backward(ResidualGradient& gradient, Tensor x_NC, Dropout branch_dropout,
                                 const Activations& activations, const Scratch& scratch,
                                 GradientReducer& reducer, const Pass& pass) const {
-  if (placement_ == NormPlacement::kPre) {
-    backward_pre_norm(gradient, branch_dropout, activations, scratch, reducer, pass);
-  } else {
-    backward_post_norm(gradient, x_NC, activations, scratch, reducer, pass);
+  const Joint first = attention_joint(activations, pass);
+  const Joint middle = cross_attention_ ? cross_joint(activations, pass) : first;
+  backward_sublayer(gradient, mlp_joint(activations, pass), pass.rows_of(middle.activations.y_NC),
+                    middle.branch, scratch, reducer, pass, [&](Tensor dx, Tensor dy, Tensor x) {
+                      mlp_.backward(dx, dy, x, activations.mlp, scratch.mlp, reducer, pass);
+                    });
+  if (cross_attention_) {
+    backward_sublayer(gradient, middle, pass.rows_of(first.activations.y_NC), first.branch, scratch, reducer,
+                      pass, [&](Tensor dx, Tensor dy, Tensor x) {
+                        cross_attention_->backward(dx, dy, x, activations.cross_attention,
+                                                   scratch.cross_attention, reducer, pass);
+                      });
   }
-}
-
-void TransformerBlock::backward_pre_norm(ResidualGradient& gradient, Dropout branch_dropout,
-                                         const Activations& activations, const Scratch& scratch,
-                                         GradientReducer& reducer, const Pass& pass) const {
-  const Tensor dy = pass.rows_of(scratch.dy_NC);
-
-  mlp_.backward(dy, gradient.dbranch_NC, pass.rows_of(activations.mlp_norm.y_NC), activations.mlp,
-                scratch.mlp, reducer, pass);
-  mlp_norm_.backward(gradient, scratch.dbranch_NC, dy, activations.mlp_norm, attention_dropout(pass), reducer,
-                     pass);
-
-  attention_.backward(dy, gradient.dbranch_NC, pass.rows_of(activations.attention_norm.y_NC),
-                      activations.attention, scratch.attention, reducer, pass);
-  attention_norm_.backward(gradient, scratch.dbranch_NC, dy, activations.attention_norm, branch_dropout,
-                           reducer, pass);
-}
-
-void TransformerBlock::backward_post_norm(ResidualGradient& gradient, Tensor x_NC,
-                                          const Activations& activations, const Scratch& scratch,
-                                          GradientReducer& reducer, const Pass& pass) const {
-  // From the gradient of a norm's output to that of its residual, and beside it the branch's.
-  const Tensor dr = gradient.dresidual_NC;
-  const auto through_norm = [&](const ResidualNorm& norm, const ResidualNorm::Activations& of_norm,
-                                Dropout dropout) {
-    ResidualGradient sum{.dresidual_NC = pass.rows_of(scratch.dy_NC), .dbranch_NC = {}};
-    fill(sum.dresidual_NC, 0.0F, pass.stream);
-    norm.backward(sum, scratch.dbranch_NC, dr, of_norm, dropout, reducer, pass);
-    return sum;
-  };
-
-  ResidualGradient sum = through_norm(mlp_norm_, activations.mlp_norm, mlp_dropout(pass));
-  mlp_.backward(dr, sum.dbranch_NC, pass.rows_of(activations.attention_norm.y_NC), activations.mlp,
-                scratch.mlp, reducer, pass);
-  accumulate(dr, sum.dresidual_NC, pass.stream);
-
-  sum = through_norm(attention_norm_, activations.attention_norm, attention_dropout(pass));
-  attention_.backward(dr, sum.dbranch_NC, x_NC, activations.attention, scratch.attention, reducer, pass);
-  accumulate(dr, sum.dresidual_NC, pass.stream);
+  backward_sublayer(gradient, first, x_NC, branch_dropout, scratch, reducer, pass,
+                    [&](Tensor dx, Tensor dy, Tensor x) {
+                      attention_.backward(dx, dy, x, activations.attention, scratch.attention, reducer, pass);
+                    });
 }
 
 }  // namespace trireme

@@ -54,34 +54,34 @@ Tensor LanguageModelLoss::logits(Tensor hidden_NC, Stream stream) const {
 }
 
 Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
-                                        Stream stream) const {
-  const Tensor logits_NV = logits(hidden_NC, stream);
+                                        const Pass& pass) const {
+  const Tensor logits_NV = logits(hidden_NC, pass.stream);
   const Tensor lse = lse_N_.slice(0, 0, hidden_NC.dim(0));
   const Tensor target_logit = target_logit_N_.slice(0, 0, hidden_NC.dim(0));
-  cross_entropy_forward(lse, target_logit, logits_NV, targets_N, /*label_smoothing=*/0.0F, stream);
-  accumulate_sum_of_differences(loss_1, lse, target_logit, stream);
+  cross_entropy_forward(lse, target_logit, logits_NV, targets_N, pass.label_smoothing, pass.stream);
+  accumulate_sum_of_differences(loss_1, lse, target_logit, pass.stream);
   return logits_NV;
 }
 
-void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, Stream stream) const {
+void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const {
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
-    forward_chunk(loss_1, hidden_NC.slice(0, begin, end), targets_N.slice(0, begin, end), stream);
+    forward_chunk(loss_1, hidden_NC.slice(0, begin, end), targets_N.slice(0, begin, end), pass);
   });
 }
 
 void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N,
-                                         float scale, GradientReducer& reducer, Stream stream) const {
+                                         float scale, GradientReducer& reducer, const Pass& pass) const {
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
     const Tensor hidden = hidden_NC.slice(0, begin, end);
     const Tensor targets = targets_N.slice(0, begin, end);
-    const Tensor logits_NV = forward_chunk(loss_1, hidden, targets, stream);
+    const Tensor logits_NV = forward_chunk(loss_1, hidden, targets, pass);
     const Tensor dlogits_NV = logits_NV;  // in place
     cross_entropy_backward(dlogits_NV, logits_NV, lse_N_.slice(0, 0, end - begin), targets,
-                           /*label_smoothing=*/0.0F, scale, stream);
-    matmul(dhidden_NC.slice(0, begin, end), dlogits_NV, table_.value, {}, stream);
-    matmul(table_.gradient, dlogits_NV, hidden, {.transpose_a = true, .accumulate = true}, stream);
+                           pass.label_smoothing, scale, pass.stream);
+    matmul(dhidden_NC.slice(0, begin, end), dlogits_NV, table_.value, {}, pass.stream);
+    matmul(table_.gradient, dlogits_NV, hidden, {.transpose_a = true, .accumulate = true}, pass.stream);
   });
-  if (!is_tied_) reducer.mark_ready(table_, stream);
+  if (!is_tied_) reducer.mark_ready(table_, pass.stream);
 }
 
 }  // namespace trireme

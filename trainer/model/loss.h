@@ -23,19 +23,20 @@ class LanguageModelLoss {
 
   void allocate(Arena& arena, const PassLimits& limits);
 
-  // loss[0] += the sum over rows, in nats.
-  void forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, Stream stream) const;
+  // loss[0] += the sum over rows, in nats, of the pass's smoothed targets.
+  void forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const;
   // Also dhidden = the gradient of scale * (that sum), and the table's gradient +=.
   void forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N, float scale,
-                        GradientReducer& reducer, Stream stream) const;
-  // The logits [N, V] of at most as many rows as a chunk holds.  Valid until the next call.
+                        GradientReducer& reducer, const Pass& pass) const;
+  // The logits [N, V] of at most max_logit_rows() rows.  Valid until the next call.
   Tensor logits(Tensor hidden_NC, Stream stream) const;
+  std::int64_t max_logit_rows() const { return chunk_rows_; }
 
  private:
   template <typename Body>
   void for_each_chunk(std::int64_t rows, Body body) const;
   // Returns the chunk's logits and leaves its log-sum-exp in lse_N_.
-  Tensor forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, Stream stream) const;
+  Tensor forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const;
 
   const Parameter& table_;
   bool is_tied_;

@@ -17,22 +17,35 @@ enum class DropoutSite : std::uint64_t { kEmbedding, kAttention, kAttentionBranc
 // Makes the masks of a pass.  They depend on the seed, the step, the layer and site, and the sequence's place
 // in the global batch, and so not on how the batch is cut into ranks and microbatches.
 struct DropoutSource {
-  float probability = 0.0F;  // 0: evaluation, or a model without dropout
+  float probability = 0.0F;            // 0: evaluation, or a model without dropout
+  float attention_probability = 0.0F;  // of the weights by which attention adds up values
   std::uint64_t seed = 0;
   std::int64_t step = 0;
   std::int64_t first_sequence = 0;  // global index of the pass's first sequence
 
   // The mask of a tensor that holds `elements_per_sequence` elements of each sequence, sequences outermost.
   Dropout at(std::int64_t layer, DropoutSite site, std::int64_t elements_per_sequence) const {
-    if (probability == 0.0F) return {};
+    const float share = site == DropoutSite::kAttention ? attention_probability : probability;
+    if (share == 0.0F) return {};
     constexpr auto kNumSites = static_cast<std::uint64_t>(DropoutSite::kNumSites);
     const std::uint64_t place =
         static_cast<std::uint64_t>(layer + 1) * kNumSites + static_cast<std::uint64_t>(site);
     const auto bits = philox(seed, static_cast<std::uint64_t>(step), place);
-    return {.probability = probability,
+    return {.probability = share,
             .key = std::uint64_t{bits[0]} << 32 | bits[1],
             .offset = static_cast<std::uint64_t>(first_sequence * elements_per_sequence)};
   }
+};
+
+// What a decoder's cross-attention sees: the output of the encoder.
+struct Memory {
+  std::int64_t batch = 0;     // sentences; a pass of more rows asks about each of them for as many in turn
+  std::int64_t sequence = 0;  // S
+  Tensor x_MC;                // M = batch S; not needed where the cache holds its keys and values
+  Tensor dx_MC;               // its gradient, +=; only when training
+  // As of AttentionOptions: T queries of one document, and of another the keys that are padding.
+  Tensor query_documents_BT;
+  Tensor documents_BS;
 };
 
 // Keys and values of the positions already seen, for generation.
@@ -42,7 +55,8 @@ struct KeyValueCache {
     Tensor values_BSKD;
   };
   std::vector<Layer> layers;
-  std::int64_t length = 0;  // positions filled
+  std::int64_t length = 0;         // positions filled
+  std::vector<Tensor> memory_BSG;  // G = 2 K D: keys and values of the pass's memory, by block
 };
 
 struct Pass {
@@ -50,6 +64,9 @@ struct Pass {
   std::int64_t sequence = 0;  // T
   DropoutSource dropout;
   KeyValueCache* cache = nullptr;  // the tokens continue what is cached; forward only
+  const Memory* memory = nullptr;  // of blocks with cross-attention
+  Tensor documents_BT;             // self-attention stays inside each; empty: one per sequence
+  float label_smoothing = 0.0F;    // of the targets
   Stream stream;
 
   std::int64_t rows() const { return batch * sequence; }
@@ -61,7 +78,8 @@ struct Pass {
 struct PassLimits {
   std::int64_t batch = 0;
   std::int64_t sequence = 0;
-  bool training = false;  // keep each layer's activations for the backward pass
+  bool training = false;         // keep each layer's activations for the backward pass
+  std::int64_t memory_rows = 0;  // M, of blocks with cross-attention
 
   std::int64_t rows() const { return batch * sequence; }
 };

@@ -8,7 +8,7 @@ namespace trireme {
 
 Transformer::Transformer(const TransformerOptions& options)
     : options_(options),
-      decoder_(parameters_, options),
+      decoder_(parameters_, options, {.layers = options.layers}),
       loss_(options.tied_embeddings
                 ? LanguageModelLoss(decoder_.token_table())
                 : LanguageModelLoss(parameters_, options.vocabulary, options.width, options.init_stddev)) {
@@ -30,15 +30,14 @@ void Transformer::allocate(const PassLimits& limits) {
 
 void Transformer::forward_loss(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, const Pass& pass) {
   const Tensor hidden = decoder_.forward(tokens_BT, pass);
-  loss_.forward(loss_1, hidden, targets_BT.view({pass.rows()}), pass.stream);
+  loss_.forward(loss_1, hidden, targets_BT.view({pass.rows()}), pass);
 }
 
 void Transformer::forward_backward(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, float scale,
                                    GradientReducer& reducer, const Pass& pass) {
   const Tensor hidden = decoder_.forward(tokens_BT, pass);
   const Tensor dhidden = pass.rows_of(dhidden_NC_);
-  loss_.forward_backward(loss_1, dhidden, hidden, targets_BT.view({pass.rows()}), scale, reducer,
-                         pass.stream);
+  loss_.forward_backward(loss_1, dhidden, hidden, targets_BT.view({pass.rows()}), scale, reducer, pass);
   decoder_.backward(dhidden, tokens_BT, reducer, pass);
 }
 

@@ -9,8 +9,8 @@
 #include "kernels/buffer.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
-#include "trainer/model/decoder.h"
 #include "trainer/model/loss.h"
+#include "trainer/model/stack.h"
 #include "trainer/model/transformer_options.h"
 
 namespace trireme {
@@ -26,7 +26,7 @@ class Transformer {
   // Makes the activation memory of all passes up to these limits; once.
   void allocate(const PassLimits& limits);
 
-  // loss[0] += the cross-entropy, in nats, summed over the B T targets.
+  // loss[0] += the cross-entropy, in nats, summed over the B T targets, smoothed as the pass says.
   void forward_loss(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, const Pass& pass);
   // Also adds the gradient of scale * (that sum) to the parameters' gradients.
   void forward_backward(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, float scale,
@@ -43,7 +43,7 @@ class Transformer {
  private:
   TransformerOptions options_;
   ParameterBuffer parameters_;
-  Decoder decoder_;
+  TransformerStack decoder_;
   LanguageModelLoss loss_;
   std::unique_ptr<Arena> arena_;
   Tensor dhidden_NC_;

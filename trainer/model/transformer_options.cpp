@@ -59,6 +59,14 @@ void for_each_later_option(Options& options, Visit visit) {
   visit("rope_theta", options.rope_theta);
   visit("window", options.window);
   visit("tied_embeddings", options.tied_embeddings);
+  visit("attention_dropout", options.attention_dropout);
+}
+
+template <typename Options, typename Visit>
+void for_each_encoder_option(Options& options, Visit visit) {
+  visit("kind", options.kind);
+  visit("encoder_layers", options.encoder_layers);
+  visit("tied_source_embedding", options.tied_source_embedding);
 }
 
 template <typename Member>
@@ -86,7 +94,9 @@ std::int64_t default_feed_forward(std::int64_t width, FeedForward activation) {
 
 TransformerOptions TransformerOptions::from_config(const ModelConfig& config, std::int64_t vocabulary) {
   TransformerOptions options{
+      .kind = choice_of<ModelKind>(config.kind),
       .layers = config.layers,
+      .encoder_layers = config.encoder_layers > 0 ? config.encoder_layers : config.layers,
       .width = config.width,
       .heads = config.heads,
       .kv_heads = config.kv_heads > 0 ? config.kv_heads : config.heads,
@@ -103,8 +113,11 @@ TransformerOptions TransformerOptions::from_config(const ModelConfig& config, st
       .rope_theta = config.rope_theta,
       .window = config.window,
       .tied_embeddings = config.tied_embeddings,
+      .tied_source_embedding = config.tied_source_embedding,
       .init_stddev = static_cast<float>(config.init_stddev),
-      .dropout = static_cast<float>(config.dropout)};
+      .dropout = static_cast<float>(config.dropout),
+      .attention_dropout =
+          static_cast<float>(config.attention_dropout < 0.0 ? config.dropout : config.attention_dropout)};
   if (options.feed_forward == 0)
     options.feed_forward = default_feed_forward(options.width, options.activation);
   return options;
@@ -116,9 +129,12 @@ TransformerOptions TransformerOptions::from_json(const std::string& json, const 
   for_each_option(options, [&](const char* key, auto& member) { read(parsed, key, source, member); });
   options.kv_heads = options.heads;
   options.head_width = options.heads > 0 ? options.width / options.heads : 0;
-  for_each_later_option(options, [&](const char* key, auto& member) {
+  options.attention_dropout = options.dropout;
+  const auto read_if_there = [&](const char* key, auto& member) {
     if (parsed.contains(key)) read(parsed, key, source, member);
-  });
+  };
+  for_each_later_option(options, read_if_there);
+  for_each_encoder_option(options, read_if_there);
   return options;
 }
 
@@ -133,6 +149,7 @@ std::string TransformerOptions::to_json() const {
   };
   for_each_option(*this, write);
   for_each_later_option(*this, write);
+  if (kind == ModelKind::kEncoderDecoder) for_each_encoder_option(*this, write);
   return json.dump();
 }
 

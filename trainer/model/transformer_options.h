@@ -22,6 +22,8 @@ enum class Positions : std::uint8_t { kLearned, kSinusoidal, kRope, kAlibi, kNon
 // (Llama).
 enum class Biases : std::uint8_t { kAll, kQkv, kNone };
 
+enum class ModelKind : std::uint8_t { kDecoder, kEncoderDecoder };
+
 // Names of a choice's values, in their order.
 template <typename Choice>
 inline constexpr std::array<std::string_view, 0> kNamesOf{};
@@ -38,6 +40,9 @@ inline constexpr std::array<std::string_view, 5> kNamesOf<Positions> = {"learned
 template <>
 inline constexpr std::array<std::string_view, 3> kNamesOf<Biases> = {"all", "qkv", "none"};
 
+template <>
+inline constexpr std::array<std::string_view, 2> kNamesOf<ModelKind> = {"decoder", "encoder_decoder"};
+
 // One half of the hidden units gates the other.
 constexpr bool is_gated(FeedForward kind) {
   return kind == FeedForward::kSwiglu || kind == FeedForward::kGeglu;
@@ -45,14 +50,16 @@ constexpr bool is_gated(FeedForward kind) {
 
 // The defaults are GPT-2's.
 struct TransformerOptions {
-  std::int64_t layers = 0;
-  std::int64_t width = 0;         // C
-  std::int64_t heads = 0;         // H
-  std::int64_t kv_heads = 0;      // K; divides H
-  std::int64_t head_width = 0;    // D
-  std::int64_t feed_forward = 0;  // F
-  std::int64_t context = 0;       // longest T
-  std::int64_t vocabulary = 0;    // V
+  ModelKind kind = ModelKind::kDecoder;
+  std::int64_t layers = 0;          // of the decoder
+  std::int64_t encoder_layers = 0;  // of an encoder-decoder
+  std::int64_t width = 0;           // C
+  std::int64_t heads = 0;           // H
+  std::int64_t kv_heads = 0;        // K; divides H
+  std::int64_t head_width = 0;      // D
+  std::int64_t feed_forward = 0;    // F
+  std::int64_t context = 0;         // longest T
+  std::int64_t vocabulary = 0;      // V
   NormKind norm = NormKind::kLayer;
   NormPlacement norm_placement = NormPlacement::kPre;
   float norm_epsilon = 1e-5F;
@@ -60,17 +67,30 @@ struct TransformerOptions {
   Biases biases = Biases::kAll;
   Positions positions = Positions::kLearned;
   double rope_theta = 10000.0;
-  std::int64_t window = 0;      // of attention; 0: all positions
-  bool tied_embeddings = true;  // the output layer is the token table
+  std::int64_t window = 0;            // of attention; 0: all positions
+  bool tied_embeddings = true;        // the output layer is the token table, the decoder's if there are two
+  bool tied_source_embedding = true;  // the encoder's token table is the decoder's
   float init_stddev = 0.0F;
   // Not part of the model's shape: a checkpoint may go on with another one.
   float dropout = 0.0F;
+  float attention_dropout = 0.0F;
 
   static TransformerOptions from_config(const ModelConfig& config, std::int64_t vocabulary);
   // As stored in a checkpoint; what a checkpoint of an earlier version doesn't name is GPT-2's.  Throws
   // UserError naming `source` and the key that is missing or wrong.
   static TransformerOptions from_json(const std::string& json, const std::string& source);
   std::string to_json() const;
+};
+
+// One of a model's stacks of blocks.
+struct StackOptions {
+  std::string prefix = {};  // of its parameters' names
+  std::int64_t layers = 0;
+  // Of the first block; the others follow, and then, one for each block, their cross-attentions.  By these
+  // numbers dropout masks differ, and a cache has its entries.  That of the embeddings is one less.
+  std::int64_t first_layer = 0;
+  bool causal = true;
+  bool cross_attention = false;
 };
 
 }  // namespace trireme

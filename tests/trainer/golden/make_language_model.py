@@ -115,7 +115,7 @@ def rotate(x, theta):
     """RoPE of x [B, H, T, D]: the first half of D with the second."""
     half = x.shape[-1] // 2
     frequency = theta ** (-torch.arange(half, dtype=torch.float64) / half)
-    angle = torch.arange(CONTEXT, dtype=torch.float64)[:, None] * frequency
+    angle = torch.arange(x.shape[-2], dtype=torch.float64)[:, None] * frequency
     a, b = x[..., :half], x[..., half:]
     return torch.cat((a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()), -1)
 
@@ -234,4 +234,5 @@ def main():
     print(json.dumps({name: train(GPT2 | options) for name, options in MODELS.items()}, indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -42,7 +42,11 @@ class LayerTest : public ::testing::TestWithParam<float> {
   LayerTest() {
     pass_.batch = kBatch;
     pass_.sequence = kSequence;
-    pass_.dropout = {.probability = GetParam(), .seed = 3, .step = 5, .first_sequence = 4};
+    pass_.dropout = {.probability = GetParam(),
+                     .attention_probability = GetParam(),
+                     .seed = 3,
+                     .step = 5,
+                     .first_sequence = 4};
   }
 
   Tensor tensor(Shape shape, DType dtype = DType::kFloat32) {
@@ -123,7 +127,7 @@ TEST_P(LayerTest, Mlp) {
 
 TEST_P(LayerTest, SelfAttention) {
   const PositionTables positions(options());
-  const SelfAttention layer(parameters_, "attention", 0, options(), positions, 1.0F);
+  const SelfAttention layer(parameters_, "attention", 0, /*causal=*/true, options(), positions, 1.0F);
   initialize();
   const auto activations = layer.allocate(*arena_, kLimits);
   const auto scratch = layer.allocate_scratch(*arena_, kLimits);
@@ -167,7 +171,7 @@ TEST_P(LayerTest, ResidualNorm) {
 
 TEST_P(LayerTest, TransformerBlock) {
   const PositionTables positions(options());
-  const TransformerBlock layer(parameters_, 0, options(), positions, 1.0F);
+  const TransformerBlock layer(parameters_, {.layers = 1}, 0, options(), positions, 1.0F);
   initialize();
   const auto activations = layer.allocate(*arena_, kLimits);
   const auto scratch = layer.allocate_scratch(*arena_, kLimits);
@@ -194,7 +198,7 @@ TEST_P(LayerTest, TransformerBlock) {
 
 TEST_P(LayerTest, Embedding) {
   const PositionTables positions(options());
-  const Embedding layer(parameters_, options(), positions);
+  const Embedding layer(parameters_, options(), {.layers = 1}, positions);
   initialize();
   const Tensor tokens = tensor({kBatch, kSequence}, DType::kInt32);
   for (std::int64_t i = 0; i < kRows; ++i)
@@ -219,14 +223,14 @@ TEST_P(LayerTest, LanguageModelLoss) {
   constexpr float kScale = 0.25F;
   const auto loss = [&] {
     *loss_1.data<float>() = 0.0F;
-    layer.forward(loss_1, hidden, targets, pass_.stream);
+    layer.forward(loss_1, hidden, targets, pass_);
     return static_cast<double>(kScale) * *loss_1.data<float>();
   };
   loss();
   const float forward_only = *loss_1.data<float>();
   *loss_1.data<float>() = 0.0F;
   reducer_->begin(/*is_last_microbatch=*/true);
-  layer.forward_backward(loss_1, dhidden, hidden, targets, kScale, *reducer_, pass_.stream);
+  layer.forward_backward(loss_1, dhidden, hidden, targets, kScale, *reducer_, pass_);
   reducer_->finish(pass_.stream);
   EXPECT_EQ(*loss_1.data<float>(), forward_only);
   expect_gradient(hidden, dhidden, loss, "hidden");

@@ -99,7 +99,11 @@ class TransformerTest : public ::testing::TestWithParam<Variant> {
   Pass pass(std::int64_t first, std::int64_t batch, float dropout) {
     return {.batch = batch,
             .sequence = kContext,
-            .dropout = {.probability = dropout, .seed = 9, .step = 2, .first_sequence = first}};
+            .dropout = {.probability = dropout,
+                        .attention_probability = dropout,
+                        .seed = 9,
+                        .step = 2,
+                        .first_sequence = first}};
   }
   double loss(float dropout) {
     float sum = 0.0F;

@@ -1,4 +1,4 @@
-// The decoder stack: embeddings, blocks, and under pre-norm a final norm.
+// A stack of blocks between its embeddings and, under pre-norm, a final norm: a decoder, or an encoder.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,21 @@
 
 namespace trireme {
 
-class Decoder {
+class TransformerStack {
  public:
-  Decoder(ParameterBuffer& parameters, const TransformerOptions& options);
+  // `shared_table` is the token table of a stack whose backward comes later.
+  TransformerStack(ParameterBuffer& parameters, const TransformerOptions& options, const StackOptions& stack,
+                   const Parameter* shared_table = nullptr);
 
   // Without `training` the blocks share one set of activations.
   void allocate(Arena& arena, const PassLimits& limits);
 
+  // Into the cache of a pass: the keys and values of its memory.
+  void project_memory(const Pass& pass) const;
   // Returns the normalised output [N, C] of the last block, N = B T.
   Tensor forward(Tensor tokens_BT, const Pass& pass);
-  // From the gradient of that output, which is overwritten; all parameters' gradients +=.
+  // From the gradient of that output, which is overwritten; all parameters' gradients +=, and that of the
+  // pass's memory.
   void backward(Tensor dhidden_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass);
 
   const Parameter& token_table() const { return embedding_.token_table(); }

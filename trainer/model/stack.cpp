@@ -1,4 +1,4 @@
-#include "trainer/model/decoder.h"
+#include "trainer/model/stack.h"
 
 #include <cmath>
 
@@ -6,24 +6,28 @@
 
 namespace trireme {
 
-Decoder::Decoder(ParameterBuffer& parameters, const TransformerOptions& options)
+TransformerStack::TransformerStack(ParameterBuffer& parameters, const TransformerOptions& options,
+                                   const StackOptions& stack, const Parameter* shared_table)
     : width_(options.width),
       positions_(options),
-      embedding_(parameters, options, positions_),
-      // Two branches a block feed the residual stream: scaled so that its variance doesn't grow with depth
-      // (GPT-2).
+      embedding_(parameters, options, stack, positions_, shared_table),
+      // Two branches a block, or three, feed the residual stream: scaled so that its variance doesn't grow
+      // with depth (GPT-2).
       blocks_([&] {
-        const float out_stddev = options.init_stddev / std::sqrt(2.0F * static_cast<float>(options.layers));
+        const float branches = stack.cross_attention ? 3.0F : 2.0F;
+        const float out_stddev = options.init_stddev / std::sqrt(branches * static_cast<float>(stack.layers));
         std::deque<TransformerBlock> blocks;
-        for (std::int64_t layer = 0; layer < options.layers; ++layer) {
-          blocks.emplace_back(parameters, layer, options, positions_, out_stddev);
+        for (std::int64_t i = 0; i < stack.layers; ++i) {
+          blocks.emplace_back(parameters, stack, i, options, positions_, out_stddev);
         }
         return blocks;
       }()) {
-  if (options.norm_placement == NormPlacement::kPre) final_norm_.emplace(parameters, "final_norm", options);
+  if (options.norm_placement == NormPlacement::kPre) {
+    final_norm_.emplace(parameters, stack.prefix + "final_norm", options);
+  }
 }
 
-void Decoder::allocate(Arena& arena, const PassLimits& limits) {
+void TransformerStack::allocate(Arena& arena, const PassLimits& limits) {
   activations_.clear();
   for (const TransformerBlock& block : blocks_) {
     const bool own = limits.training || activations_.empty();
@@ -40,11 +44,15 @@ void Decoder::allocate(Arena& arena, const PassLimits& limits) {
   scratch_ = blocks_.front().allocate_scratch(arena, limits);
 }
 
-Tensor Decoder::input_of_block(std::size_t i, const Pass& pass) const {
+Tensor TransformerStack::input_of_block(std::size_t i, const Pass& pass) const {
   return pass.rows_of(i > 0 ? activations_[i - 1].mlp_norm.y_NC : embedded_NC_);
 }
 
-Tensor Decoder::forward(Tensor tokens_BT, const Pass& pass) {
+void TransformerStack::project_memory(const Pass& pass) const {
+  for (const TransformerBlock& block : blocks_) block.project_memory(pass);
+}
+
+Tensor TransformerStack::forward(Tensor tokens_BT, const Pass& pass) {
   ResidualStream stream{.residual_NC = pass.rows_of(embedded_NC_), .branch_NC = {}, .dropout = {}};
   embedding_.forward(stream.residual_NC, tokens_BT, pass);
   for (std::size_t i = 0; i < blocks_.size(); ++i)
@@ -52,7 +60,8 @@ Tensor Decoder::forward(Tensor tokens_BT, const Pass& pass) {
   return final_norm_ ? final_norm_->forward(stream, final_activations_, pass) : stream.residual_NC;
 }
 
-void Decoder::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass) {
+void TransformerStack::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientReducer& reducer,
+                                const Pass& pass) {
   ResidualGradient gradient{.dresidual_NC = dhidden_NC, .dbranch_NC = {}};
   if (final_norm_) {
     gradient.dresidual_NC = pass.rows_of(dresidual_NC_);

@@ -1,0 +1,216 @@
+#include "trainer/beam_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include <glog/logging.h>
+
+#include "kernels/cross_entropy.h"
+#include "trainer/model/translation_cache.h"
+
+namespace trireme {
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+// A live hypothesis with one more token.
+struct Candidate {
+  double log_probability = kNever;
+  std::int64_t hypothesis = 0;  // of its sentence
+  std::int32_t token = 0;
+
+  // Equal ones in a fixed order.
+  bool operator<(const Candidate& other) const {
+    if (log_probability != other.log_probability) return log_probability > other.log_probability;
+    return hypothesis != other.hypothesis ? hypothesis < other.hypothesis : token < other.token;
+  }
+};
+
+struct Hypothesis {
+  std::vector<std::int32_t> tokens;
+  double log_probability = kNever;
+};
+
+struct Sentence {
+  std::size_t number = 0;  // among all
+  std::int64_t max_tokens = 0;
+  std::vector<Hypothesis> live;  // as many as the beam is wide
+  Translation best;
+  std::vector<Candidate> candidates;  // the best so far of the step, as a heap: the worst first
+};
+
+double length_penalty(std::int64_t tokens, double alpha) {
+  return std::pow((5.0 + static_cast<double>(tokens)) / 6.0, alpha);
+}
+
+class BeamSearch {
+ public:
+  BeamSearch(EncoderDecoder& model, std::span<const std::vector<std::int32_t>> sources, std::int32_t end,
+             const BeamOptions& options)
+      : model_(model), end_(end), options_(options), translations_(sources.size()) {
+    std::size_t longest = 0;
+    for (const auto& source : sources) longest = std::max(longest, source.size() + 1);
+    std::vector<std::int32_t> tokens(sources.size() * longest, end);
+    std::vector<std::int32_t> lengths;
+    std::int64_t most_tokens = 0;
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      std::copy(sources[i].begin(), sources[i].end(),
+                tokens.begin() + static_cast<std::ptrdiff_t>(i * longest));
+      lengths.push_back(static_cast<std::int32_t>(sources[i].size() + 1));
+      const auto asked = static_cast<std::int64_t>(options.max_ratio * lengths.back() + 10.0);
+      Sentence sentence{.number = i, .max_tokens = std::min(asked, model.options().context)};
+      sentence.live.resize(static_cast<std::size_t>(options.beam));
+      sentence.live.front().log_probability = 0.0;
+      sentence.best.score = kNever;
+      most_tokens = std::max(most_tokens, sentence.max_tokens);
+      sentences_.push_back(std::move(sentence));
+    }
+    const auto batch = static_cast<std::int64_t>(sources.size());
+    cache_.emplace(model, Tensor(tokens.data(), DType::kInt32, {batch, static_cast<std::int64_t>(longest)}),
+                   Tensor(lengths.data(), DType::kInt32, {batch}), options.beam, most_tokens);
+    next_tokens_.assign(static_cast<std::size_t>(batch * options.beam), end);
+  }
+
+  std::vector<Translation> run() {
+    while (!sentences_.empty()) {
+      find_candidates();
+      for (Sentence& sentence : sentences_) extend(sentence);
+      go_on();
+    }
+    return std::move(translations_);
+  }
+
+ private:
+  std::int64_t rows() const { return static_cast<std::int64_t>(next_tokens_.size()); }
+
+  // Of each sentence the best candidates: twice the beam, so that it is full again when half of them end.
+  void find_candidates() {
+    const Tensor hidden = cache_->decode({next_tokens_.data(), DType::kInt32, {rows()}});
+    const std::int64_t chunk = model_.max_logit_rows();
+    std::vector<float> lse(static_cast<std::size_t>(chunk)), unused(lse);
+    const std::vector<std::int32_t> targets(lse.size(), end_);
+    for (std::int64_t begin = 0; begin < rows(); begin += chunk) {
+      const std::int64_t count = std::min(chunk, rows() - begin);
+      const Tensor logits = model_.logits(hidden.slice(0, begin, begin + count), Stream());
+      cross_entropy_forward({lse.data(), DType::kFloat32, {count}}, {unused.data(), DType::kFloat32, {count}},
+                            logits, {const_cast<std::int32_t*>(targets.data()), DType::kInt32, {count}},
+                            /*label_smoothing=*/0.0F, Stream());
+      for (std::int64_t i = 0; i < count; ++i) {
+        add_candidates(begin + i, logits.data<float>() + i * logits.stride(0),
+                       lse[static_cast<std::size_t>(i)]);
+      }
+    }
+  }
+
+  void add_candidates(std::int64_t row, const float* logits, float lse) {
+    Sentence& sentence = sentences_[static_cast<std::size_t>(row / options_.beam)];
+    const std::int64_t number = row % options_.beam;
+    const double so_far = sentence.live[static_cast<std::size_t>(number)].log_probability;
+    if (so_far == kNever) return;
+    const bool must_end = cache_->length() == sentence.max_tokens;
+    const auto most = static_cast<std::size_t>(2 * options_.beam);
+    std::vector<Candidate>& best = sentence.candidates;
+    const auto vocabulary = static_cast<std::int32_t>(model_.options().vocabulary);
+    for (std::int32_t token = must_end ? end_ : 0; token < (must_end ? end_ + 1 : vocabulary); ++token) {
+      const Candidate candidate{.log_probability = so_far + (static_cast<double>(logits[token]) - lse),
+                                .hypothesis = number,
+                                .token = token};
+      if (best.size() == most) {
+        if (!(candidate < best.front())) continue;
+        std::pop_heap(best.begin(), best.end());
+        best.pop_back();
+      }
+      best.push_back(candidate);
+      std::push_heap(best.begin(), best.end());
+    }
+  }
+
+  // Ends and continues hypotheses by the candidates; parents_ tells where each of the sentence's rows came
+  // from.
+  void extend(Sentence& sentence) {
+    std::sort(sentence.candidates.begin(), sentence.candidates.end());
+    const std::int64_t first_row = (&sentence - sentences_.data()) * options_.beam;
+    const auto beam = static_cast<std::size_t>(options_.beam);
+    std::vector<Hypothesis> next;
+    std::size_t rank = 0;
+    for (const Candidate& candidate : sentence.candidates) {
+      const Hypothesis& from = sentence.live[static_cast<std::size_t>(candidate.hypothesis)];
+      // An end counts if it is among the best as many as the beam is wide: another was not followed.
+      if (candidate.token == end_) {
+        if (rank++ < beam) finish(sentence, from, candidate.log_probability);
+        continue;
+      }
+      ++rank;
+      if (next.size() == beam) continue;
+      next.push_back({.tokens = from.tokens, .log_probability = candidate.log_probability});
+      next.back().tokens.push_back(candidate.token);
+      parents_.push_back(first_row + candidate.hypothesis);
+    }
+    while (next.size() < beam) {
+      next.emplace_back();
+      parents_.push_back(first_row);
+    }
+    sentence.live = std::move(next);
+    sentence.candidates.clear();
+  }
+
+  void finish(Sentence& sentence, const Hypothesis& hypothesis, double log_probability) const {
+    const double score = log_probability / length_penalty(cache_->length(), options_.alpha);
+    if (score <= sentence.best.score) return;
+    sentence.best = {.tokens = hypothesis.tokens, .log_probability = log_probability, .score = score};
+  }
+
+  // Whether the best live hypothesis can't win any more: it will not be likelier, at best longer.
+  bool is_done(const Sentence& sentence) const {
+    const std::int64_t longest = options_.alpha > 0.0 ? sentence.max_tokens : cache_->length() + 1;
+    const double hope = sentence.live.front().log_probability / length_penalty(longest, options_.alpha);
+    return sentence.best.score >= hope;
+  }
+
+  // Drops the sentences that are done; the others' hypotheses become the rows of the next step.
+  void go_on() {
+    const auto beam = static_cast<std::size_t>(options_.beam);
+    std::vector<std::int64_t> parents, kept;
+    std::vector<Sentence> left;
+    next_tokens_.clear();
+    for (std::size_t i = 0; i < sentences_.size(); ++i) {
+      Sentence& sentence = sentences_[i];
+      if (is_done(sentence)) {
+        translations_[sentence.number] = std::move(sentence.best);
+        continue;
+      }
+      kept.push_back(static_cast<std::int64_t>(i));
+      for (std::size_t h = 0; h < beam; ++h) {
+        parents.push_back(parents_[i * beam + h]);
+        next_tokens_.push_back(sentence.live[h].tokens.empty() ? end_ : sentence.live[h].tokens.back());
+      }
+      left.push_back(std::move(sentence));
+    }
+    sentences_ = std::move(left);
+    parents_.clear();
+    if (!sentences_.empty()) cache_->select(parents, kept);
+  }
+
+  EncoderDecoder& model_;
+  const std::int32_t end_;
+  const BeamOptions options_;
+  std::vector<Translation> translations_;
+  std::vector<Sentence> sentences_;  // those that are not done
+  std::optional<TranslationCache> cache_;
+  std::vector<std::int32_t> next_tokens_;  // of each row
+  std::vector<std::int64_t> parents_;      // of each row of the next step
+};
+
+}  // namespace
+
+std::vector<Translation> beam_search(EncoderDecoder& model,
+                                     std::span<const std::vector<std::int32_t>> sources, std::int32_t end,
+                                     const BeamOptions& options) {
+  if (sources.empty()) return {};
+  return BeamSearch(model, sources, end, options).run();
+}
+
+}  // namespace trireme

@@ -1,0 +1,68 @@
+#include "trainer/language_model_task.h"
+
+#include <algorithm>
+
+#include "trainer/evaluate.h"
+
+namespace trireme {
+
+LanguageModelTask::LanguageModelTask(const Config& config, Communicator& data_axis)
+    : config_(config),
+      batch_sequences_(batch_sequences(config)),
+      data_axis_(data_axis),
+      training_data_(config.data.path, kTrainSplit),
+      validation_data_(config.data.path, kValidationSplit),
+      model_(TransformerOptions::from_config(config.model, training_data_.vocab_size())) {
+  check_length(training_data_, config_.model.context);
+  check_length(validation_data_, config_.model.context);
+}
+
+std::int64_t LanguageModelTask::microbatch_sequences() const {
+  return std::min(config_.train.microbatch_sequences, batch_sequences_);
+}
+
+void LanguageModelTask::start(std::int64_t samples_consumed) {
+  plan_ = {.tokens_per_sequence = config_.model.context,
+           .batch_sequences = batch_sequences_,
+           .microbatch_sequences = config_.train.microbatch_sequences,
+           .seed = static_cast<std::uint64_t>(config_.run.seed),
+           .rank = data_axis_.rank(),
+           .num_ranks = data_axis_.size()};
+  loader_ = std::make_unique<Loader>(training_data_, plan_, samples_consumed, config_.data.prefetch);
+  model_.allocate({.batch = microbatch_sequences(), .sequence = config_.model.context, .training = true});
+}
+
+StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
+                                                 Stream stream) {
+  const std::int64_t context = config_.model.context;
+  const std::int64_t tokens = batch_sequences_ * context;
+  const float scale = 1.0F / static_cast<float>(tokens);
+  const std::int64_t microbatches = microbatches_per_step(plan_);
+  for (std::int64_t i = 0; i < microbatches; ++i) {
+    const Batch& batch = loader_->next();
+    const Shape shape = {batch.sequences, context};
+    const Tensor inputs_BT(const_cast<std::int32_t*>(batch.inputs.data()), DType::kInt32, shape);
+    const Tensor targets_BT(const_cast<std::int32_t*>(batch.targets.data()), DType::kInt32, shape);
+    const Pass pass{.batch = batch.sequences,
+                    .sequence = context,
+                    .dropout = {.probability = model_.options().dropout,
+                                .attention_probability = model_.options().attention_dropout,
+                                .seed = static_cast<std::uint64_t>(config_.run.seed),
+                                .step = step,
+                                .first_sequence = batch.first_sample},
+                    .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                    .stream = stream};
+    reducer.begin(/*is_last_microbatch=*/i + 1 == microbatches);
+    model_.forward_backward(loss_1, inputs_BT, targets_BT, scale, reducer, pass);
+  }
+  return {.samples = batch_sequences_,
+          .tokens = tokens,
+          .flops = static_cast<double>(tokens) * model_.flops_per_token(context)};
+}
+
+Validation LanguageModelTask::validate() {
+  return {.loss = evaluate_loss(model_, validation_data_, config_.train.eval_sequences,
+                                microbatch_sequences(), data_axis_)};
+}
+
+}  // namespace trireme

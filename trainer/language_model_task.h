@@ -1,0 +1,42 @@
+// To go on with a text: a decoder on windows of one long stream of tokens.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "data/loader.h"
+#include "data/token_dataset.h"
+#include "trainer/model/transformer.h"
+#include "trainer/task.h"
+
+namespace trireme {
+
+class LanguageModelTask : public Task {
+ public:
+  LanguageModelTask(const Config& config, Communicator& data_axis);
+
+  ParameterBuffer& parameters() override { return model_.parameters(); }
+  std::string model_json() const override { return model_.options().to_json(); }
+  const std::string& dataset_id() const override { return training_data_.id(); }
+  const std::filesystem::path& data_folder() const override { return training_data_.folder(); }
+
+  void start(std::int64_t samples_consumed) override;
+  StepSize accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
+                                Stream stream) override;
+  Validation validate() override;
+  double seconds_waited() const override { return loader_->seconds_waited(); }
+
+ private:
+  std::int64_t microbatch_sequences() const;
+
+  const Config config_;
+  const std::int64_t batch_sequences_;  // of the global batch
+  Communicator& data_axis_;
+  TokenDataset training_data_;
+  TokenDataset validation_data_;
+  Transformer model_;
+  BatchPlan plan_;
+  std::unique_ptr<Loader> loader_;
+};
+
+}  // namespace trireme

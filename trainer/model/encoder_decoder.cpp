@@ -1,0 +1,155 @@
+#include "trainer/model/encoder_decoder.h"
+
+#include <algorithm>
+
+#include <glog/logging.h>
+
+#include "kernels/elementwise.h"
+
+namespace trireme {
+namespace {
+
+StackOptions encoder_stack(const TransformerOptions& options) {
+  // Behind the decoder's blocks and their cross-attentions, and the number of its own embedding.
+  return {.prefix = "encoder.",
+          .layers = options.encoder_layers,
+          .first_layer = 2 * options.layers + 1,
+          .causal = false};
+}
+
+StackOptions decoder_stack(const TransformerOptions& options) {
+  return {.prefix = "decoder.", .layers = options.layers, .cross_attention = true};
+}
+
+}  // namespace
+
+void fill_padding_documents(Tensor documents_BS, Tensor lengths_B) {
+  const std::int64_t sequence = documents_BS.dim(1);
+  for (std::int64_t b = 0; b < documents_BS.dim(0); ++b) {
+    const std::int64_t length = lengths_B.data<std::int32_t>()[b];
+    CHECK(0 < length && length <= sequence) << "a source of " << length << " tokens in a row of " << sequence;
+    std::int32_t* const row = documents_BS.data<std::int32_t>() + b * sequence;
+    std::fill(row, row + length, 0);
+    std::fill(row + length, row + sequence, 1);
+  }
+}
+
+EncoderDecoder::EncoderDecoder(const TransformerOptions& options)
+    : options_(options),
+      encoder_(parameters_, options, encoder_stack(options)),
+      decoder_(parameters_, options, decoder_stack(options),
+               options.tied_source_embedding ? &encoder_.token_table() : nullptr),
+      loss_(options.tied_embeddings
+                ? LanguageModelLoss(decoder_.token_table())
+                : LanguageModelLoss(parameters_, options.vocabulary, options.width, options.init_stddev)) {
+  parameters_.allocate();
+}
+
+void EncoderDecoder::allocate(const Limits& limits) {
+  const PassLimits source{.batch = limits.source_tokens, .sequence = 1, .training = limits.training};
+  const PassLimits target{.batch = limits.target_tokens,
+                          .sequence = 1,
+                          .training = limits.training,
+                          .memory_rows = limits.source_tokens};
+  const auto plan = [&](Arena& arena) {
+    source_documents_ = arena.allocate(DType::kInt32, {source.rows()});
+    target_documents_ = arena.allocate(DType::kInt32, {target.rows()});
+    encoder_.allocate(arena, source);
+    decoder_.allocate(arena, target);
+    loss_.allocate(arena, target);
+    if (!limits.training) return;
+    dmemory_MC_ = arena.allocate(DType::kFloat32, {source.rows(), options_.width});
+    dhidden_NC_ = arena.allocate(DType::kFloat32, {target.rows(), options_.width});
+  };
+  Arena measure = Arena::measuring();
+  plan(measure);
+  arena_ = std::make_unique<Arena>(measure.size_bytes());
+  plan(*arena_);
+  std::fill_n(target_documents_.data<std::int32_t>(), target.rows(), 0);
+}
+
+Pass EncoderDecoder::encoder_pass(Tensor sources_BS, Tensor source_lengths_B, const Pass& pass) {
+  Pass result{.batch = sources_BS.dim(0),
+              .sequence = sources_BS.dim(1),
+              .dropout = pass.dropout,
+              .stream = pass.stream};
+  result.documents_BT = result.rows_of(source_documents_).view(sources_BS.shape());
+  fill_padding_documents(result.documents_BT, source_lengths_B);
+  return result;
+}
+
+Tensor EncoderDecoder::forward(const PairTensors& pairs, Pass& pass) {
+  const Pass encoding = encoder_pass(pairs.sources_BS, pairs.source_lengths_B, pass);
+  pass.batch = pairs.target_inputs_BT.dim(0);
+  pass.sequence = pairs.target_inputs_BT.dim(1);
+  memory_ = {.batch = encoding.batch,
+             .sequence = encoding.sequence,
+             .x_MC = encoder_.forward(pairs.sources_BS, encoding),
+             .query_documents_BT = pass.rows_of(target_documents_).view(pairs.target_inputs_BT.shape()),
+             .documents_BS = encoding.documents_BT};
+  pass.memory = &memory_;
+  return decoder_.forward(pairs.target_inputs_BT, pass);
+}
+
+void EncoderDecoder::forward_loss(Tensor loss_1, const PairTensors& pairs, const Pass& pass) {
+  Pass decoding = pass;
+  const Tensor hidden = forward(pairs, decoding);
+  loss_.forward(loss_1, hidden, pairs.target_outputs_BT.view({decoding.rows()}), decoding);
+}
+
+void EncoderDecoder::forward_backward(Tensor loss_1, const PairTensors& pairs, float scale,
+                                      GradientReducer& reducer, const Pass& pass) {
+  Pass decoding = pass;
+  const Tensor hidden = forward(pairs, decoding);
+  const Tensor dhidden = decoding.rows_of(dhidden_NC_);
+  loss_.forward_backward(loss_1, dhidden, hidden, pairs.target_outputs_BT.view({decoding.rows()}), scale,
+                         reducer, decoding);
+  memory_.dx_MC = dmemory_MC_.slice(0, 0, memory_.batch * memory_.sequence);
+  fill(memory_.dx_MC, 0.0F, pass.stream);
+  decoder_.backward(dhidden, pairs.target_inputs_BT, reducer, decoding);
+  encoder_.backward(memory_.dx_MC, pairs.sources_BS, reducer,
+                    encoder_pass(pairs.sources_BS, pairs.source_lengths_B, pass));
+}
+
+void EncoderDecoder::encode(Tensor sources_BS, Tensor source_lengths_B, KeyValueCache& cache, Memory memory,
+                            Stream stream) {
+  const Pass encoding = encoder_pass(sources_BS, source_lengths_B, {.stream = stream});
+  memory.x_MC = encoder_.forward(sources_BS, encoding);
+  decoder_.project_memory({.cache = &cache, .memory = &memory, .stream = stream});
+}
+
+Tensor EncoderDecoder::decode(Tensor tokens_N, KeyValueCache& cache, const Memory& memory, Stream stream) {
+  const std::int64_t rows = tokens_N.dim(0);
+  const Tensor hidden =
+      decoder_.forward(tokens_N.view({rows, 1}),
+                       {.batch = rows, .sequence = 1, .cache = &cache, .memory = &memory, .stream = stream});
+  ++cache.length;
+  return hidden;
+}
+
+double EncoderDecoder::flops(std::int64_t pairs, std::int64_t source_tokens,
+                             std::int64_t target_tokens) const {
+  // Weights that are multiplied with each token of a source, and of a target.
+  double source_weights = 0.0;
+  auto target_weights = static_cast<double>(options_.vocabulary * options_.width);
+  for (const Parameter& parameter : parameters_.parameters()) {
+    const auto has = [&](const char* part) { return parameter.name.find(part) != std::string::npos; };
+    if (!has(".blocks.")) continue;
+    const bool reads_source = parameter.name.starts_with("encoder.") || has("cross_attention.key_value");
+    (reads_source ? source_weights : target_weights) += static_cast<double>(parameter.shape.num_elements());
+  }
+  // Keys that a query sees, on average.
+  const auto window = static_cast<double>(options_.window);
+  const auto s = static_cast<double>(source_tokens), t = static_cast<double>(target_tokens);
+  const double source_length = s / static_cast<double>(pairs);
+  const double target_length = t / static_cast<double>(pairs);
+  const double w = window > 0.0 ? std::min(target_length, window) : target_length;
+  const double source_keys = window > 0.0 ? std::min(source_length, 2.0 * window) : source_length;
+  const double target_keys = w * (1.0 - w / (2.0 * target_length));
+  const auto width = static_cast<double>(2 * options_.heads * options_.head_width);
+  return 6.0 * (s * (source_weights + width * static_cast<double>(options_.encoder_layers) * source_keys) +
+                t * (target_weights +
+                     width * static_cast<double>(options_.layers) * (source_length + target_keys)));
+}
+
+}  // namespace trireme

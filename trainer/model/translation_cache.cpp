@@ -1,0 +1,82 @@
+#include "trainer/model/translation_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/elementwise.h"
+
+namespace trireme {
+
+TranslationCache::TranslationCache(EncoderDecoder& model, Tensor sources_BS, Tensor source_lengths_B,
+                                   std::int64_t beam, std::int64_t max_tokens)
+    : model_(model), beam_(beam) {
+  const TransformerOptions& options = model.options();
+  const std::int64_t sentences = sources_BS.dim(0);
+  const std::int64_t source_length = sources_BS.dim(1);
+  const Shape rows = {sentences * beam, max_tokens, options.kv_heads, options.head_width};
+  const Shape memory = {sentences, source_length, 2 * options.kv_heads * options.head_width};
+  const std::int64_t numbers =
+      options.layers * (4 * rows.num_elements() + memory.num_elements()) + sentences * (source_length + beam);
+  buffer_ = Buffer(numbers * size_bytes(DType::kFloat32));
+  std::int64_t used_bytes = 0;
+  const auto take = [&](DType dtype, const Shape& shape) {
+    const Tensor tensor = buffer_.tensor(dtype, shape, used_bytes);
+    used_bytes += shape.num_elements() * size_bytes(dtype);
+    return tensor;
+  };
+  for (std::int64_t layer = 0; layer < options.layers; ++layer) {
+    for (auto* const layers : {&layers_, &spare_}) {
+      const Tensor keys = take(DType::kFloat32, rows);
+      layers->push_back({.keys_BSKD = keys, .values_BSKD = take(DType::kFloat32, rows)});
+    }
+    memory_BSG_.push_back(take(DType::kFloat32, memory));
+  }
+  documents_BS_ = take(DType::kInt32, {sentences, source_length});
+  query_documents_BT_ = take(DType::kInt32, {sentences, beam});
+  fill_padding_documents(documents_BS_, source_lengths_B);
+  std::fill_n(query_documents_BT_.data<std::int32_t>(), sentences * beam, 0);
+  memory_.sequence = source_length;
+  resize(sentences);
+  model.encode(sources_BS, source_lengths_B, cache_, memory_, Stream());
+}
+
+void TranslationCache::resize(std::int64_t sentences) {
+  memory_.batch = sentences;
+  memory_.documents_BS = documents_BS_.slice(0, 0, sentences);
+  memory_.query_documents_BT = query_documents_BT_.slice(0, 0, sentences);
+  cache_.layers.clear();
+  for (const KeyValueCache::Layer& layer : layers_) {
+    cache_.layers.push_back({.keys_BSKD = layer.keys_BSKD.slice(0, 0, sentences * beam_),
+                             .values_BSKD = layer.values_BSKD.slice(0, 0, sentences * beam_)});
+  }
+  cache_.memory_BSG.clear();
+  for (const Tensor& memory : memory_BSG_) cache_.memory_BSG.push_back(memory.slice(0, 0, sentences));
+}
+
+Tensor TranslationCache::decode(Tensor tokens_N) {
+  return model_.decode(tokens_N, cache_, memory_, Stream());
+}
+
+void TranslationCache::select(std::span<const std::int64_t> parents,
+                              std::span<const std::int64_t> sentences) {
+  const auto row = [](Tensor x, std::int64_t i) { return x.slice(0, i, i + 1); };
+  const auto filled = [&](Tensor x, std::int64_t i) { return row(x, i).slice(1, 0, cache_.length); };
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    for (std::size_t i = 0; i < parents.size(); ++i) {
+      const auto to = static_cast<std::int64_t>(i);
+      copy(filled(spare_[layer].keys_BSKD, to), filled(layers_[layer].keys_BSKD, parents[i]), Stream());
+      copy(filled(spare_[layer].values_BSKD, to), filled(layers_[layer].values_BSKD, parents[i]), Stream());
+    }
+  }
+  std::swap(layers_, spare_);
+  // Downwards, so that nothing is overwritten that is still to be copied.
+  for (std::size_t i = 0; i < sentences.size(); ++i) {
+    const auto to = static_cast<std::int64_t>(i);
+    if (sentences[i] == to) continue;
+    for (const Tensor& memory : memory_BSG_) copy(row(memory, to), row(memory, sentences[i]), Stream());
+    copy(row(documents_BS_, to), row(documents_BS_, sentences[i]), Stream());
+  }
+  resize(static_cast<std::int64_t>(sentences.size()));
+}
+
+}  // namespace trireme

@@ -1,0 +1,58 @@
+// What a run learns, and from what: the part of the training loop that is not the same for every model.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "parallel/communicator.h"
+#include "parallel/gradient_reducer.h"
+#include "parallel/parameter_buffer.h"
+#include "trainer/config.h"
+
+namespace trireme {
+
+// What an optimizer step works through, all ranks together.
+struct StepSize {
+  std::int64_t samples = 0;  // by which the data are counted: sequences, or pairs
+  std::int64_t tokens = 0;   // that are predicted: what the mean loss is a mean over
+  double flops = 0.0;
+};
+
+struct Validation {
+  double loss = 0.0;  // mean, in nats per token, without dropout or smoothing
+  std::optional<double> bleu;
+};
+
+// A model with its training and validation data.
+class Task {
+ public:
+  virtual ~Task() = default;
+  Task() = default;
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  virtual ParameterBuffer& parameters() = 0;
+  virtual std::string model_json() const = 0;  // of a checkpoint
+  virtual const std::string& dataset_id() const = 0;
+  virtual const std::filesystem::path& data_folder() const = 0;
+
+  // Begins to read, behind so many samples, and makes the memory of the steps.  Once, before what follows.
+  virtual void start(std::int64_t samples_consumed) = 0;
+  // Does this rank's part of the next batch: loss[0] += the loss, in nats, summed over its tokens; the
+  // parameters' gradients += those of the mean over the whole batch.  `step` is that of the dropout.
+  virtual StepSize accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
+                                        Stream stream) = 0;
+  // The same on every rank.
+  virtual Validation validate() = 0;
+  // Time that the steps have waited for data.
+  virtual double seconds_waited() const = 0;
+};
+
+// What config.model.kind says.  `data_axis` outlives the task.  Throws UserError for a config that the data
+// don't fit.
+std::unique_ptr<Task> make_task(const Config& config, Communicator& data_axis);
+
+}  // namespace trireme

@@ -1,0 +1,77 @@
+#include "trainer/translation_task.h"
+
+#include <algorithm>
+
+#include "data/manifest.h"
+#include "trainer/evaluate_pairs.h"
+#include "trainer/translate.h"
+
+namespace trireme {
+
+TranslationTask::TranslationTask(const Config& config, Communicator& data_axis)
+    : config_(config),
+      data_axis_(data_axis),
+      training_data_(config.data.path, kTrainSplit),
+      validation_data_(config.data.path, kValidationSplit),
+      tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
+      model_(TransformerOptions::from_config(config.model, training_data_.vocab_size())) {
+  check_pairs(training_data_, config_.model.context);
+  check_pairs(validation_data_, config_.model.context);
+}
+
+std::int64_t TranslationTask::microbatch_tokens() const {
+  const std::int64_t batch = config_.train.batch_tokens;
+  const std::int64_t asked = config_.train.microbatch_tokens > 0 ? config_.train.microbatch_tokens : batch;
+  // Of B rows a rank has at most B / ranks, rounded up.
+  return std::min(asked, batch / data_axis_.size() + config_.model.context);
+}
+
+std::int64_t TranslationTask::allocated_tokens() const {
+  return std::max({microbatch_tokens(), longest_sentence(validation_data_), BeamOptions().beam});
+}
+
+void TranslationTask::start(std::int64_t samples_consumed) {
+  const PairBatchPlan plan{.batch_tokens = config_.train.batch_tokens,
+                           .microbatch_tokens = microbatch_tokens(),
+                           .seed = static_cast<std::uint64_t>(config_.run.seed),
+                           .rank = data_axis_.rank(),
+                           .num_ranks = data_axis_.size()};
+  loader_ = std::make_unique<PairLoader>(training_data_, plan, samples_consumed, config_.data.prefetch);
+  const std::int64_t tokens = allocated_tokens();
+  model_.allocate({.source_tokens = tokens, .target_tokens = tokens, .training = true});
+}
+
+StepSize TranslationTask::accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
+                                               Stream stream) {
+  for (;;) {
+    const PairBatch& batch = loader_->next();
+    const Pass pass{.dropout = {.probability = model_.options().dropout,
+                                .attention_probability = model_.options().attention_dropout,
+                                .seed = static_cast<std::uint64_t>(config_.run.seed),
+                                .step = step,
+                                .first_sequence = batch.first_sample},
+                    .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                    .stream = stream};
+    reducer.begin(/*is_last_microbatch=*/batch.ends_step);
+    model_.forward_backward(loss_1, tensors_of(batch), 1.0F / static_cast<float>(batch.step_target_tokens),
+                            reducer, pass);
+    if (!batch.ends_step) continue;
+    return {.samples = batch.step_sequences,
+            .tokens = batch.step_target_tokens,
+            .flops = model_.flops(batch.step_sequences, batch.step_source_tokens, batch.step_target_tokens)};
+  }
+}
+
+Validation TranslationTask::validate() {
+  const std::int64_t tokens = allocated_tokens();
+  Validation result{
+      .loss = evaluate_pairs(model_, validation_data_, config_.train.eval_sequences, tokens, data_axis_)};
+  if (const std::int64_t pairs = config_.train.eval_translations; pairs > 0) {
+    const TranslationScores scores =
+        score_translations(model_, validation_data_, *tokenizer_, pairs, BeamOptions(), tokens, data_axis_);
+    result.bleu = bleu(scores.bleu).score;
+  }
+  return result;
+}
+
+}  // namespace trireme

@@ -1,0 +1,45 @@
+// To translate: an encoder-decoder on pairs of sentences, in batches of like lengths.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "data/pair_dataset.h"
+#include "data/pair_loader.h"
+#include "data/tokenizer/tokenizer.h"
+#include "trainer/model/encoder_decoder.h"
+#include "trainer/task.h"
+
+namespace trireme {
+
+class TranslationTask : public Task {
+ public:
+  TranslationTask(const Config& config, Communicator& data_axis);
+
+  ParameterBuffer& parameters() override { return model_.parameters(); }
+  std::string model_json() const override { return model_.options().to_json(); }
+  const std::string& dataset_id() const override { return training_data_.id(); }
+  const std::filesystem::path& data_folder() const override { return training_data_.folder(); }
+
+  void start(std::int64_t samples_consumed) override;
+  StepSize accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
+                                Stream stream) override;
+  Validation validate() override;
+  double seconds_waited() const override { return loader_->seconds_waited(); }
+
+ private:
+  // The most tokens on a side that this rank ever computes at once.
+  std::int64_t microbatch_tokens() const;
+  // Room for those, and for validation.
+  std::int64_t allocated_tokens() const;
+
+  const Config config_;
+  Communicator& data_axis_;
+  PairDataset training_data_;
+  PairDataset validation_data_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  EncoderDecoder model_;
+  std::unique_ptr<PairLoader> loader_;
+};
+
+}  // namespace trireme
