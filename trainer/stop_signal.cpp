@@ -36,6 +36,8 @@ StopSignal::StopSignal() {
 
 StopSignal::~StopSignal() {
   set_handlers(SIG_DFL);
+  // "Save and leave", which comes too late to a process that is about to leave: nothing is lost by it.
+  std::signal(SIGUSR1, SIG_IGN);
 }
 
 int StopSignal::received() const {

@@ -3,8 +3,9 @@
 
 namespace trireme {
 
-// While it lives, SIGINT, SIGTERM and SIGUSR1 are remembered instead of ending the process.  A second SIGINT ends it at
-// once, for somebody at a terminal who does not want to wait.  One object at a time.
+// While it lives, SIGINT, SIGTERM and SIGUSR1 are remembered instead of ending the process.  A second SIGINT
+// ends it at once, for somebody at a terminal who does not want to wait.  One object at a time.  Afterwards
+// SIGUSR1 is ignored, and the others end the process.
 class StopSignal {
  public:
   StopSignal();

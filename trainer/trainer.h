@@ -75,6 +75,7 @@ class Trainer {
   void note(const std::string& text);
   CheckpointContents checkpoint_contents();
 
+  StopSignal stop_signal_;  // the first member: a signal counts while the others are made, too
   const Config config_;
   const std::filesystem::path directory_;
   Process& process_;
@@ -88,7 +89,6 @@ class Trainer {
   Tensor loss_1_;  // this rank's sum over the step
   TrainState state_;
   std::unique_ptr<MetricsLog> log_;  // rank 0's alone
-  StopSignal stop_signal_;
   double peak_flops_ = 0.0;  // of all ranks
   double flops_ = 0.0;       // since this process began to train
   std::chrono::steady_clock::time_point start_;
