@@ -56,7 +56,10 @@ class BeamSearch {
     std::vector<std::int32_t> tokens(sources.size() * longest, end);
     std::vector<std::int32_t> lengths;
     std::int64_t most_tokens = 0;
+    CHECK_GE(options.beam, 1);
+    CHECK_LE(static_cast<std::int64_t>(longest), model.options().context);
     for (std::size_t i = 0; i < sources.size(); ++i) {
+      CHECK(!sources[i].empty());
       std::copy(sources[i].begin(), sources[i].end(),
                 tokens.begin() + static_cast<std::ptrdiff_t>(i * longest));
       lengths.push_back(static_cast<std::int32_t>(sources[i].size() + 1));

@@ -135,7 +135,7 @@ std::vector<ConfigKey> make_keys() {
        "Tokens of pairs that a rank computes at once, on the longer side, with padding; 0 stands for "
        "train.batch_tokens."},
       {TRIREME_KEY(train, label_smoothing), share(),
-       "Share of the target's probability that goes to all tokens alike in training."},
+       "Share of the target's probability that goes to all tokens alike in training; validation is without."},
       {TRIREME_KEY(train, on_nonfinite), one_of({"stop", "skip"}),
        "What a loss or gradient of NaN or Inf does: stop the run, or skip that step and count it."},
       {TRIREME_KEY(train, log_every), count(1, kMostSteps), "Steps between two lines of metrics."},

@@ -1,9 +1,9 @@
 #include "trainer/translate.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
-#include <numeric>
+#include <string>
+#include <utility>
 
 #include <glog/logging.h>
 

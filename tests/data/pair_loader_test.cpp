@@ -77,7 +77,7 @@ std::int64_t collect(const std::string& folder, const PairBatchPlan& plan, std::
   PairLoader loader(dataset, plan, consumed, /*prefetch=*/3);
   std::int64_t of_all_ranks = 0;
   for (int step = 0; step < num_steps; ++step) {
-    std::int64_t rows = 0;
+    std::int64_t rows = 0, source_length = 0, target_length = 0;
     for (bool ends = false; !ends;) {
       const PairBatch& batch = loader.next();
       EXPECT_GT(batch.sequences, 0);
@@ -85,6 +85,11 @@ std::int64_t collect(const std::string& folder, const PairBatchPlan& plan, std::
       for (std::int64_t row = 0; row < batch.sequences; ++row)
         EXPECT_TRUE(samples.emplace(batch.first_sample + row, row_of(batch, row)).second)
             << "a sample came twice";
+      // All of a step are padded alike.
+      EXPECT_EQ(batch.source_length, rows == 0 ? batch.source_length : source_length);
+      EXPECT_EQ(batch.target_length, rows == 0 ? batch.target_length : target_length);
+      source_length = batch.source_length;
+      target_length = batch.target_length;
       rows += batch.sequences;
       ends = batch.ends_step;
       if (!ends) continue;

@@ -33,10 +33,19 @@ TransformerOptions small_options(std::int64_t vocabulary, std::int64_t context) 
           .init_stddev = 0.5F};
 }
 
+TransformerOptions paper_options(std::int64_t vocabulary, std::int64_t context) {
+  TransformerOptions options = small_options(vocabulary, context);
+  options.kv_heads = 4;
+  options.norm_placement = NormPlacement::kPost;
+  options.activation = FeedForward::kRelu;
+  options.positions = Positions::kSinusoidal;
+  return options;
+}
+
 class BeamSearchTest : public ::testing::Test {
  protected:
-  void make_model(std::int64_t vocabulary, std::int64_t context, std::uint64_t seed) {
-    model_ = std::make_unique<EncoderDecoder>(small_options(vocabulary, context));
+  void make_model(const TransformerOptions& options, std::uint64_t seed) {
+    model_ = std::make_unique<EncoderDecoder>(options);
     model_->parameters().initialize(seed);
     model_->allocate({.source_tokens = 4096, .target_tokens = 4096});
   }
@@ -90,7 +99,7 @@ TEST_F(BeamSearchTest, EqualsExhaustiveSearch) {
   ASSERT_EQ(all.size(), 1U + 4 + 16 + 64);
   int different = 0;
   for (const std::uint64_t seed : {1, 2, 3}) {
-    make_model(kVocabulary, kMost, seed);
+    make_model(small_options(kVocabulary, kMost), seed);
     for (const double alpha : {0.0, 0.6, 3.0}) {
       const auto found = beam_search(*model_, sources, kEnd, {.beam = 400, .alpha = alpha});
       const auto narrow = beam_search(*model_, sources, kEnd, {.beam = 1, .alpha = alpha});
@@ -116,33 +125,35 @@ TEST_F(BeamSearchTest, EqualsExhaustiveSearch) {
 // What the cache leads to is what the model says of the whole translation at once; and neither company nor
 // order matters.
 TEST_F(BeamSearchTest, CacheEqualsRecomputation) {
-  make_model(29, 24, 5);
   std::vector<Tokens> sources;
   for (std::int32_t i = 0; i < 17; ++i) {
     Tokens& source = sources.emplace_back();
     for (std::int32_t s = 0; s < i * 7 % 12; ++s) source.push_back(1 + (i + s * s) % 28);
   }
-  for (const std::int64_t beam : {1, 2, 4, 7}) {
-    const BeamOptions options{.beam = beam, .alpha = 0.8};
-    const auto found = translate(*model_, sources, kEnd, options, 60);
-    ASSERT_EQ(found.size(), sources.size());
-    for (std::size_t i = 0; i < sources.size(); ++i) {
-      if (sources[i].empty()) {
-        EXPECT_TRUE(found[i].tokens.empty());
-        continue;
+  for (const TransformerOptions& shape : {small_options(29, 24), paper_options(29, 24)}) {
+    make_model(shape, 5);
+    for (const std::int64_t beam : {1, 2, 4, 7}) {
+      const BeamOptions options{.beam = beam, .alpha = 0.8};
+      const auto found = translate(*model_, sources, kEnd, options, 60);
+      ASSERT_EQ(found.size(), sources.size());
+      for (std::size_t i = 0; i < sources.size(); ++i) {
+        if (sources[i].empty()) {
+          EXPECT_TRUE(found[i].tokens.empty());
+          continue;
+        }
+        const double expected = log_probability_to_end(sources[i], found[i].tokens);
+        EXPECT_NEAR(found[i].log_probability, expected, 1e-4 * std::abs(expected)) << i;
+        EXPECT_NEAR(found[i].score, score_of(expected, found[i].tokens.size() + 1, 0.8), 1e-4);
+        const auto alone = beam_search(*model_, std::span(&sources[i], 1), kEnd, options);
+        EXPECT_EQ(alone[0].tokens, found[i].tokens) << i;
       }
-      const double expected = log_probability_to_end(sources[i], found[i].tokens);
-      EXPECT_NEAR(found[i].log_probability, expected, 1e-4 * std::abs(expected)) << i;
-      EXPECT_NEAR(found[i].score, score_of(expected, found[i].tokens.size() + 1, 0.8), 1e-4);
-      const auto alone = beam_search(*model_, std::span(&sources[i], 1), kEnd, options);
-      EXPECT_EQ(alone[0].tokens, found[i].tokens) << i;
     }
   }
 }
 
 TEST_F(BeamSearchTest, ABeamOfOneTakesTheLikeliestToken) {
   constexpr std::int32_t kVocabulary = 13;
-  make_model(kVocabulary, 24, 6);
+  make_model(small_options(kVocabulary, 24), 6);
   const Tokens source = {3, 9, 4, 4};
   const auto found = beam_search(*model_, std::span(&source, 1), kEnd, {.beam = 1});
   Tokens whole = found[0].tokens;
@@ -160,7 +171,7 @@ TEST_F(BeamSearchTest, ABeamOfOneTakesTheLikeliestToken) {
 }
 
 TEST_F(BeamSearchTest, TranslationsHaveTheLengthThatIsAllowed) {
-  make_model(13, 24, 7);
+  make_model(small_options(13, 24), 7);
   // A model that never wants to end.
   const Tokens source = {3, 9, 4, 4};
   for (const double ratio : {0.0, 1.0, 9.0}) {
