@@ -26,7 +26,7 @@ std::int64_t divide_up(std::int64_t a, std::int64_t b) {
 }
 
 void zero(float* p, std::int64_t count) {
-  std::memset(p, 0, static_cast<std::size_t>(count) * sizeof(float));
+  if (count > 0) std::memset(p, 0, static_cast<std::size_t>(count) * sizeof(float));
 }
 
 // What all blocks share.
