@@ -16,6 +16,7 @@ namespace trireme::cuda {
 void launch_kernel(const void* kernel, dim3 grid, dim3 block, std::int64_t dynamic_shared_bytes,
                    void** arguments, const StreamState& stream);
 
+// What the table of occupancy needs to know of a kernel.
 class KernelShape {
  public:
   KernelShape(const void* kernel, int num_threads, int shared_bytes);
