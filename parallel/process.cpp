@@ -69,6 +69,9 @@ Process::~Process() {
     [[maybe_unused]] Impl* abandoned = impl_.release();
     return;
   }
+  // mpirun (4.1.4) hangs or crashes now and then when a rank aborts while others are inside MPI_Finalize, so none
+  // enters it before all have come this far.
+  impl_->world->barrier();
   impl_->world.reset();
   if (impl_->uses_mpi) check_mpi(MPI_Finalize(), "MPI_Finalize");
 }
