@@ -12,6 +12,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "kernels/reduce.h"
+#include "tests/kernels/cuda/tolerance.h"
 #include "tests/kernels/operand.h"
 #include "tests/reference/activation.h"
 #include "tests/reference/adamw.h"
@@ -27,32 +28,6 @@ using reference::at;
 constexpr float kEpsilon = 1e-5F;
 constexpr DType kBf16 = DType::kBfloat16;
 constexpr DType kFp32 = DType::kFloat32;
-
-double rounded(double x, DType dtype) {
-  const auto number = static_cast<float>(x);
-  return dtype == kBf16 ? static_cast<float>(Bfloat16(number)) : number;
-}
-Array rounded(Array x, DType dtype) {
-  for (double& number : x) number = rounded(number, dtype);
-  return x;
-}
-
-// The largest error of any element, relative to elements above 1.
-double largest_error(const Array& x, const Array& exact) {
-  double largest = 0.0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double error = std::abs(x[i] - exact[i]) / (1.0 + std::abs(exact[i]));
-    largest = error <= largest ? largest : error;  // NaN, too
-  }
-  return largest;
-}
-
-// EXPECTs errors that are at most twice those of `plain`, exact arithmetic whose results are rounded to their
-// type, give or take what fp32 may be off.
-void expect_as_good_as(const Operand& x, const Array& plain, const Array& exact, const char* what) {
-  x.expect_guards(what);
-  EXPECT_LE(largest_error(x.doubles(), exact), 2.0 * largest_error(plain, exact) + 1e-5) << what;
-}
 
 struct NormCase {
   std::int64_t n, c;
