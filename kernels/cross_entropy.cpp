@@ -3,12 +3,12 @@
 #include <glog/logging.h>
 
 #include "kernels/check.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/dispatch.h"
 
 namespace trireme {
 
-TRIREME_DECLARE_CPU(cross_entropy_forward)
-TRIREME_DECLARE_CPU(cross_entropy_backward)
+TRIREME_DECLARE(cross_entropy_forward)
+TRIREME_DECLARE(cross_entropy_backward)
 
 namespace {
 
@@ -16,11 +16,13 @@ void check_logits(const OperandCheck& check, Tensor logits_NV, Tensor lse_N, Ten
                   float label_smoothing) {
   check.num_dims("logits", logits_NV, 2);
   const std::int64_t n = logits_NV.dim(0);
-  check.operand("logits", logits_NV, logits_NV.shape(), Layout::kStrided);
+  check.operand("logits", logits_NV, logits_NV.shape(), Layout::kStrided,
+                check.type_of_numbers("logits", logits_NV));
   check.operand("lse", lse_N, {n});
   check.operand("targets", targets_N, {n}, Layout::kContiguous, DType::kInt32);
   CHECK(0.0F <= label_smoothing && label_smoothing < 1.0F)
       << "cross_entropy: label smoothing " << label_smoothing;
+  if (!targets_N.device().is_cpu()) return;
   const std::int32_t* const targets = targets_N.data<std::int32_t>();
   for (std::int64_t i = 0; i < n; ++i) {
     CHECK(targets[i] == kIgnoredTarget || (0 <= targets[i] && targets[i] < logits_NV.dim(1)))
@@ -33,18 +35,19 @@ void check_logits(const OperandCheck& check, Tensor logits_NV, Tensor lse_N, Ten
 
 void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
                            float label_smoothing, Stream stream) {
-  const OperandCheck check("cross_entropy_forward");
+  const OperandCheck check("cross_entropy_forward", stream.device());
   check_logits(check, logits_NV, lse_N, targets_N, label_smoothing);
   check.operand("target_logit", target_logit_N, lse_N.shape());
-  TRIREME_CPU(cross_entropy_forward)(lse_N, target_logit_N, logits_NV, targets_N, label_smoothing, stream);
+  TRIREME_RUN(cross_entropy_forward, stream)
+  (lse_N, target_logit_N, logits_NV, targets_N, label_smoothing, stream);
 }
 
 void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N,
                             float label_smoothing, float scale, Stream stream) {
-  const OperandCheck check("cross_entropy_backward");
+  const OperandCheck check("cross_entropy_backward", stream.device());
   check_logits(check, logits_NV, lse_N, targets_N, label_smoothing);
-  check.operand("dlogits", dlogits_NV, logits_NV.shape(), Layout::kStrided);
-  TRIREME_CPU(cross_entropy_backward)
+  check.operand("dlogits", dlogits_NV, logits_NV.shape(), Layout::kStrided, logits_NV.dtype());
+  TRIREME_RUN(cross_entropy_backward, stream)
   (dlogits_NV, logits_NV, lse_N, targets_N, label_smoothing, scale, stream);
 }
 

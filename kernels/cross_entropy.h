@@ -10,6 +10,10 @@ namespace trireme {
 // A target of this value counts for nothing: no loss, no gradient.
 inline constexpr std::int32_t kIgnoredTarget = -1;
 
+// Numbers are float32.  On a CUDA device logits and dlogits may be bfloat16, both or none; lse and
+// target_logit stay float32.  REQUIRES: every target in [0, V) or ignored, which there the kernel itself
+// checks: it traps.
+
 // lse[N] = log sum_v exp(logits[n, v]);  target_logit[N] = logits[n, targets[n]].  The loss of row n is
 // lse - target_logit.  Where the target is ignored both are 0.  Rows of logits may lie apart.
 //

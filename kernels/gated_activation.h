@@ -8,7 +8,8 @@
 namespace trireme {
 
 // y[N, F] = activation(gate) * up, where gate = x[:, :F] and up = x[:, F:] of x[N, 2 F].  With kSilu it is
-// SwiGLU, with kGelu GEGLU.  Contiguous float32.
+// SwiGLU, with kGelu GEGLU.  Contiguous float32, on a CUDA device also
+// bfloat16.
 void gated_activation_forward(Tensor y_NF, Tensor x_NG, Activation activation, Stream stream);
 
 // dx is overwritten; it may be x.

@@ -1,5 +1,8 @@
 // Fully connected layers: y = x W^T + b, with the activation that follows fused where there is one.
-// N rows, I inputs, O outputs; weights are stored [O, I].
+// N rows, I inputs, O outputs; weights are stored [O, I].  Rows of x, y, w and their gradients may lie apart.
+//
+// Numbers are float32.  On a CUDA device all but dw and dbias may be bfloat16, all or none; there y and
+// preactivation of a layer with an activation are contiguous.
 #pragma once
 
 #include "kernels/activation.h"

@@ -13,6 +13,7 @@ struct MatmulOptions {
 };
 
 // c[M, N] = a[M, K] b[K, N].  Rows of each operand may lie apart (row stride).  REQUIRES: K >= 1.
+// Numbers are float32.  On a CUDA device a and b may be bfloat16, c then is bfloat16 or float32.
 // Deterministic, whatever the number of threads.
 void matmul(Tensor c_MN, Tensor a, Tensor b, MatmulOptions options, Stream stream);
 

@@ -5,12 +5,12 @@
 #include <glog/logging.h>
 
 #include "kernels/check.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/dispatch.h"
 
 namespace trireme {
 
-TRIREME_DECLARE_CPU(rope_forward)
-TRIREME_DECLARE_CPU(rope_backward)
+TRIREME_DECLARE(rope_forward)
+TRIREME_DECLARE(rope_backward)
 
 namespace {
 
@@ -22,7 +22,7 @@ void check_rope(const OperandCheck& check, Tensor x_BTHD, Tensor cos_PR, Tensor 
   const std::int64_t width = x_BTHD.dim(3);
   const std::int64_t num_positions = cos_PR.dim(0);
   CHECK_EQ(width % 2, 0) << "rope: heads of width " << width << " have no halves";
-  check.operand("x", x_BTHD, x_BTHD.shape(), Layout::kStrided);
+  check.operand("x", x_BTHD, x_BTHD.shape(), Layout::kStrided, check.type_of_numbers("x", x_BTHD));
   check.operand("cos", cos_PR, {num_positions, width / 2});
   check.operand("sin", sin_PR, {num_positions, width / 2});
   check.optional("positions", positions_BT, {x_BTHD.dim(0), length}, Layout::kContiguous, DType::kInt32);
@@ -33,6 +33,7 @@ void check_rope(const OperandCheck& check, Tensor x_BTHD, Tensor cos_PR, Tensor 
     return;
   }
   CHECK_EQ(first_position, 0) << "rope: a first position beside positions";
+  if (!positions_BT.device().is_cpu()) return;
   const std::int32_t* const positions = positions_BT.data<std::int32_t>();
   for (std::int64_t i = 0; i < positions_BT.num_elements(); ++i) {
     CHECK(0 <= positions[i] && positions[i] < num_positions)
@@ -61,14 +62,16 @@ void rope_table(Tensor cos_PR, Tensor sin_PR, std::span<const double> frequencie
 
 void rope_forward(Tensor x_BTHD, Tensor cos_PR, Tensor sin_PR, std::int64_t first_position,
                   Tensor positions_BT, Stream stream) {
-  check_rope(OperandCheck("rope_forward"), x_BTHD, cos_PR, sin_PR, first_position, positions_BT);
-  TRIREME_CPU(rope_forward)(x_BTHD, cos_PR, sin_PR, first_position, positions_BT, stream);
+  check_rope(OperandCheck("rope_forward", stream.device()), x_BTHD, cos_PR, sin_PR, first_position,
+             positions_BT);
+  TRIREME_RUN(rope_forward, stream)(x_BTHD, cos_PR, sin_PR, first_position, positions_BT, stream);
 }
 
 void rope_backward(Tensor dx_BTHD, Tensor cos_PR, Tensor sin_PR, std::int64_t first_position,
                    Tensor positions_BT, Stream stream) {
-  check_rope(OperandCheck("rope_backward"), dx_BTHD, cos_PR, sin_PR, first_position, positions_BT);
-  TRIREME_CPU(rope_backward)(dx_BTHD, cos_PR, sin_PR, first_position, positions_BT, stream);
+  check_rope(OperandCheck("rope_backward", stream.device()), dx_BTHD, cos_PR, sin_PR, first_position,
+             positions_BT);
+  TRIREME_RUN(rope_backward, stream)(dx_BTHD, cos_PR, sin_PR, first_position, positions_BT, stream);
 }
 
 }  // namespace trireme

@@ -25,7 +25,8 @@ void rope_table(Tensor cos_PR, Tensor sin_PR, std::span<const double> frequencie
 //
 // at the table's row of the position: first_position + t, or positions[B, T] (int32) where these are given,
 // as packed documents need them.  Rows of x may lie apart, so that queries and keys of one projection are
-// rotated by one call.  REQUIRES: every position in [0, P).
+// rotated by one call.  x is float32, on a CUDA device also bfloat16; the tables are float32.  REQUIRES:
+// every position in [0, P), which on a CUDA device the kernel itself checks: there one outside traps.
 void rope_forward(Tensor x_BTHD, Tensor cos_PR, Tensor sin_PR, std::int64_t first_position,
                   Tensor positions_BT, Stream stream);
 

@@ -9,14 +9,14 @@ constexpr int kColumns = kWarpSize;  // of a block
 constexpr int kWarps = 16;           // each sums some of the ranges
 
 __global__ void __launch_bounds__(kColumns* kWarps)
-    add_partial_sums(float* first, float* second, const float* partial, int num_ranges, int width) {
+    add_partial_sums(float* first, float* second, const float* partial, int num_ranges, int row, int width) {
   __shared__ float of_warps[kWarps][kColumns];
   const int column = static_cast<int>(blockIdx.x) * kColumns + static_cast<int>(threadIdx.x);
-  const bool is_there = column < 2 * width;
+  const bool is_there = column < row;
   float sum = 0.0F;
   if (is_there) {
     for (int range = static_cast<int>(threadIdx.y); range < num_ranges; range += kWarps)
-      sum += partial[static_cast<std::int64_t>(range) * 2 * width + column];
+      sum += partial[static_cast<std::int64_t>(range) * row + column];
   }
   of_warps[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
@@ -30,8 +30,9 @@ __global__ void __launch_bounds__(kColumns* kWarps)
 
 void add_column_sums(float* first, float* second, const float* partial, std::int64_t num_ranges,
                      std::int64_t width, const Stream& stream) {
-  launch(add_partial_sums, {divide_up(2 * width, kColumns), dim3(kColumns, kWarps)}, stream, first, second,
-         partial, static_cast<int>(num_ranges), static_cast<int>(width));
+  const std::int64_t row = second == nullptr ? width : 2 * width;
+  launch(add_partial_sums, {divide_up(row, kColumns), dim3(kColumns, kWarps)}, stream, first, second, partial,
+         static_cast<int>(num_ranges), static_cast<int>(row), static_cast<int>(width));
 }
 
 }  // namespace trireme::cuda

@@ -21,6 +21,7 @@ constexpr std::int64_t num_ranges(std::int64_t num_rows) {
 }
 
 // first[c] += the sum over r of partial[r, c], and second[c] += that of partial[r, width + c], for c < width.
+// `second` may be null: partial then has rows of `width`.
 void add_column_sums(float* first, float* second, const float* partial, std::int64_t num_ranges,
                      std::int64_t width, const Stream& stream);
 

@@ -11,12 +11,14 @@ find_path(TRIREME_CUDA_INCLUDE cuda_runtime_api.h REQUIRED
           HINTS ${TRIREME_CUDA_TOOLKIT}/include ${TRIREME_CUDA_TOOLKIT}/targets/x86_64-linux/include)
 find_library(TRIREME_CUDART cudart REQUIRED
              HINTS ${TRIREME_CUDA_TOOLKIT}/lib64 ${TRIREME_CUDA_TOOLKIT}/targets/x86_64-linux/lib)
+find_library(TRIREME_CUBLASLT cublasLt REQUIRED
+             HINTS ${TRIREME_CUDA_TOOLKIT}/lib64 ${TRIREME_CUDA_TOOLKIT}/targets/x86_64-linux/lib)
 
 add_library(trireme_cuda_runtime INTERFACE)
 target_include_directories(trireme_cuda_runtime SYSTEM INTERFACE ${TRIREME_CUDA_INCLUDE})
 # A run path that LD_LIBRARY_PATH comes before (DT_RUNPATH): tests put the virtual GPU there.
 target_link_options(trireme_cuda_runtime INTERFACE -Wl,--enable-new-dtags)
-target_link_libraries(trireme_cuda_runtime INTERFACE ${TRIREME_CUDART})
+target_link_libraries(trireme_cuda_runtime INTERFACE ${TRIREME_CUDART} ${TRIREME_CUBLASLT})
 
 # PTX goes with the machine code, for GPUs to come and for the virtual one.
 set(TRIREME_NVCC_FLAGS -std=c++20 -O3 -lineinfo -DNDEBUG -DTRIREME_HAS_CUDA=1 -I${CMAKE_SOURCE_DIR}

@@ -13,10 +13,10 @@ template <typename T, typename W>
 struct Operands {
   T* dsum;
   T* dbranch;      // null: not wanted
-  float* partial;  // [blocks, 2, C]: sums of each block's rows for dweight, then for dbias
+  float* partial;  // [blocks, kSums, C]: sums of each block's rows for dweight, then for dbias
   const T* dy;
   const T* sum;
-  const float* mean;
+  const float* mean;  // null, as dbias: RMSNorm
   const float* rstd;
   const W* weight;
   DropoutMask dropout;
@@ -26,15 +26,19 @@ struct Operands {
   bool sums_in_shared;  // whether shared memory holds the sums of the block's groups while it runs
 };
 
-extern __shared__ __align__(16) float shared_sums[];  // [groups, 2, C]
+extern __shared__ __align__(16) float shared_sums[];  // [groups, kSums, C]
+
+// Gradients that are sums over rows: of weight and bias, or of weight alone.
+template <bool kIsLayerNorm>
+constexpr int kSums = kIsLayerNorm ? 2 : 1;
 
 // A group's sums over its rows: each thread adds to the columns that are its own.
-template <int kWidth>
+template <bool kIsLayerNorm, int kWidth>
 class ColumnSums {
  public:
   __device__ ColumnSums(float* partial, bool in_shared, int group, int width)
-      : shared_(shared_sums + static_cast<std::int64_t>(group) * 2 * width),
-        global_(partial + static_cast<std::int64_t>(blockIdx.x) * 2 * width),
+      : shared_(shared_sums + static_cast<std::int64_t>(group) * kSums<kIsLayerNorm> * width),
+        global_(partial + static_cast<std::int64_t>(blockIdx.x) * kSums<kIsLayerNorm> * width),
         in_shared_(in_shared),
         width_(width) {}
 
@@ -52,13 +56,9 @@ class ColumnSums {
         weight[i] = dweight[j + i];
         bias[i] = dbias[j + i];
       }
-      if (in_shared_) {
-        add_to(shared_ + place(c + j), weight);
-        add_to(shared_ + width_ + place(c + j), bias);
-      } else {
-        add_to(global_ + c + j, weight);
-        add_to(global_ + width_ + c + j, bias);
-      }
+      float* const sums = in_shared_ ? shared_ + place(c + j) : global_ + c + j;
+      add_to(sums, weight);
+      if constexpr (kIsLayerNorm) add_to(sums + width_, bias);
     }
   }
 
@@ -88,13 +88,14 @@ struct Held {
   Floats<kWidth> g;  // dy, then times weight
 };
 
-template <typename T, typename W, int kWidth>
+template <bool kIsLayerNorm, typename T, typename W, int kWidth>
 __global__ void __launch_bounds__(kMaxRowThreads, 1) norm_backward(const Operands<T, W> p) {
+  constexpr int kNumSums = kSums<kIsLayerNorm>;
   RowGroup group(p.plan);
   const int width = p.plan.width;
-  ColumnSums<kWidth> columns(p.partial, p.sums_in_shared, group.index(), width);
-  float* const of_block = p.partial + static_cast<std::int64_t>(blockIdx.x) * 2 * width;
-  const int num_sums = 2 * width * (p.sums_in_shared ? p.plan.rows_at_once : 1);
+  ColumnSums<kIsLayerNorm, kWidth> columns(p.partial, p.sums_in_shared, group.index(), width);
+  float* const of_block = p.partial + static_cast<std::int64_t>(blockIdx.x) * kNumSums * width;
+  const int num_sums = kNumSums * width * (p.sums_in_shared ? p.plan.rows_at_once : 1);
   for (int i = threadIdx.x; i < num_sums; i += blockDim.x)
     (p.sums_in_shared ? shared_sums : of_block)[i] = 0.0F;
   __syncthreads();
@@ -105,7 +106,7 @@ __global__ void __launch_bounds__(kMaxRowThreads, 1) norm_backward(const Operand
     const std::int64_t row = base + group.index();
     const bool is_there = row < last;
     const std::int64_t begin = row * width;
-    const float mean = is_there ? p.mean[row] : 0.0F;
+    const float mean = kIsLayerNorm && is_there ? p.mean[row] : 0.0F;
     const float rstd = is_there ? p.rstd[row] : 0.0F;
     HeldRow<Held<kWidth>, kPacks<kWidth>, kWidth> held_row(group, p.plan, is_there);
 
@@ -122,23 +123,23 @@ __global__ void __launch_bounds__(kMaxRowThreads, 1) norm_backward(const Operand
       }
     };
     held_row.visit_held(read);  // all loads before anything waits for one
-    float dots[2] = {};         // of g with ones, and with the normalised row
+    float dots[kNumSums] = {};  // of g with the normalised row, and with ones
     held_row.visit(read, [&](Held<kWidth>& held, int c) {
       const Floats<kWidth> dy = held.g;
       normalise(held, c);
       Floats<kWidth> dweight;
 #pragma unroll
       for (int j = 0; j < kWidth; ++j) {
-        dots[0] += held.g[j];
-        dots[1] += held.g[j] * held.x[j];
+        dots[0] += held.g[j] * held.x[j];
+        if constexpr (kIsLayerNorm) dots[1] += held.g[j];
         dweight[j] = dy[j] * held.x[j];
       }
       columns.add(c, dweight, dy);
     });
     group.sum(dots);
 
-    const float mean_1 = dots[0] * p.plan.inverse_width;
-    const float mean_norm = dots[1] * p.plan.inverse_width;
+    const float mean_norm = dots[0] * p.plan.inverse_width;
+    const float mean_1 = kIsLayerNorm ? dots[kNumSums - 1] * p.plan.inverse_width : 0.0F;
     const auto read_again = [&](Held<kWidth>& held, int c) {
       read(held, c);
       normalise(held, c);
@@ -160,10 +161,10 @@ __global__ void __launch_bounds__(kMaxRowThreads, 1) norm_backward(const Operand
   if (!p.sums_in_shared) return;
 
   __syncthreads();
-  for (int i = threadIdx.x; i < 2 * width; i += blockDim.x) {
+  for (int i = threadIdx.x; i < kNumSums * width; i += blockDim.x) {
     const int place = i < width ? columns.place(i) : width + columns.place(i - width);
     float sum = 0.0F;
-    for (int g = 0; g < p.plan.rows_at_once; ++g) sum += shared_sums[g * 2 * width + place];
+    for (int g = 0; g < p.plan.rows_at_once; ++g) sum += shared_sums[g * kNumSums * width + place];
     of_block[i] = sum;
   }
 }
@@ -178,26 +179,26 @@ int max_shared_bytes(Device device) {
 
 }  // namespace
 
-void residual_layer_norm_backward(Tensor dsum_NC, Tensor dbranch_NC, Tensor dweight_C, Tensor dbias_C,
-                                  Tensor dy_NC, Tensor sum_NC, Tensor mean_N, Tensor rstd_N, Tensor weight_C,
-                                  Dropout dropout, Stream stream) {
+void residual_norm_backward(Tensor dsum_NC, Tensor dbranch_NC, Tensor dweight_C, Tensor dbias_C, Tensor dy_NC,
+                            Tensor sum_NC, Tensor mean_N, Tensor rstd_N, Tensor weight_C, Dropout dropout,
+                            Stream stream) {
   const std::int64_t num_rows = sum_NC.dim(0);
   const std::int64_t width = sum_NC.dim(1);
   const std::int64_t num_blocks = num_ranges(num_rows);
-  constexpr auto kFloatBytes = static_cast<std::int64_t>(sizeof(float));
-  auto* const partial = static_cast<float*>(stream.cuda()->scratch(num_blocks * 2 * width * kFloatBytes));
+  const std::int64_t sums_bytes = (mean_N ? kSums<true> : kSums<false>)*width * size_bytes(DType::kFloat32);
+  auto* const partial = static_cast<float*>(stream.cuda()->scratch(num_blocks * sums_bytes));
   const auto run = [&]<typename T, typename W, int kWidth>() {
     const RowPlan plan = plan_rows<kPacks<kWidth>, kWidth>(width);
-    const std::int64_t shared_bytes = plan.rows_at_once * 2 * width * kFloatBytes;
+    const std::int64_t shared_bytes = plan.rows_at_once * sums_bytes;
     const bool in_shared = shared_bytes <= max_shared_bytes(stream.device());
-    launch(norm_backward<T, W, kWidth>, {num_blocks, plan.num_threads(), in_shared ? shared_bytes : 0},
-           stream,
+    const auto kernel = mean_N ? norm_backward<true, T, W, kWidth> : norm_backward<false, T, W, kWidth>;
+    launch(kernel, {num_blocks, plan.num_threads(), in_shared ? shared_bytes : 0}, stream,
            Operands<T, W>{.dsum = dsum_NC.data<T>(),
                           .dbranch = dbranch_NC ? dbranch_NC.data<T>() : nullptr,
                           .partial = partial,
                           .dy = dy_NC.data<T>(),
                           .sum = sum_NC.data<T>(),
-                          .mean = mean_N.data<float>(),
+                          .mean = mean_N ? mean_N.data<float>() : nullptr,
                           .rstd = rstd_N.data<float>(),
                           .weight = weight_C.data<W>(),
                           .dropout = DropoutMask(dropout),
@@ -216,7 +217,8 @@ void residual_layer_norm_backward(Tensor dsum_NC, Tensor dbranch_NC, Tensor dwei
       run.template operator()<T, T, kWidth>();
     }
   });
-  add_column_sums(dweight_C.data<float>(), dbias_C.data<float>(), partial, num_blocks, width, stream);
+  add_column_sums(dweight_C.data<float>(), mean_N ? dbias_C.data<float>() : nullptr, partial, num_blocks,
+                  width, stream);
 }
 
 }  // namespace trireme::cuda

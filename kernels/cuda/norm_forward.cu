@@ -10,8 +10,8 @@ namespace {
 template <typename T, typename W>
 struct Operands {
   T* y;
-  T* sum;  // null without a branch
-  float* mean;
+  T* sum;       // null without a branch
+  float* mean;  // null, as bias: RMSNorm
   float* rstd;
   const T* residual;  // may be sum
   const T* branch;    // null: none
@@ -51,7 +51,8 @@ __device__ inline Pack<T, kWidth> sum_of(const Held<T, kWidth>& held, const Drop
   return pack<T>(sum);
 }
 
-template <typename T, typename W, int kWidth>
+// Of a LayerNorm, or else of an RMSNorm, which has neither mean nor bias.
+template <bool kIsLayerNorm, typename T, typename W, int kWidth>
 __global__ void __launch_bounds__(kMaxRowThreads, 1) norm_forward(const Operands<T, W> p) {
   RowGroup group(p.plan);
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * p.plan.rows_at_once + group.index();
@@ -69,7 +70,7 @@ __global__ void __launch_bounds__(kMaxRowThreads, 1) norm_forward(const Operands
 
   // All loads before the first store, which they might otherwise have to wait for.
   x.visit_held(read);
-  float total[1] = {};
+  float total[1] = {};  // of the numbers, or their squares
   x.visit(read, [&](Held<T, kWidth>& held, int c) {
     if (p.branch != nullptr) {
       held.residual = sum_of(held, p.dropout, begin + c);
@@ -77,60 +78,70 @@ __global__ void __launch_bounds__(kMaxRowThreads, 1) norm_forward(const Operands
     }
     const Floats<kWidth> numbers = floats(held.residual);
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) total[0] += numbers[j];
+    for (int j = 0; j < kWidth; ++j) total[0] += kIsLayerNorm ? numbers[j] : numbers[j] * numbers[j];
   });
   group.sum(total);
 
-  // Around a mean that is nearly right, which the rest then corrects: large means cost no digits.
-  const float near_mean = total[0] * p.plan.inverse_width;
-  float moments[2] = {};  // the rest, the squares
-  x.visit(read_sum, [&](const Held<T, kWidth>& held, int) {
-    const Floats<kWidth> numbers = floats(held.residual);
+  float mean = 0.0F;
+  float variance = total[0] * p.plan.inverse_width;
+  if constexpr (kIsLayerNorm) {
+    // Around a mean that is nearly right, which the rest then corrects: large means cost no digits.
+    const float near_mean = total[0] * p.plan.inverse_width;
+    float moments[2] = {};  // the rest, the squares
+    x.visit(read_sum, [&](const Held<T, kWidth>& held, int) {
+      const Floats<kWidth> numbers = floats(held.residual);
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) {
-      const float d = numbers[j] - near_mean;
-      moments[0] += d;
-      moments[1] += d * d;
-    }
-  });
-  group.sum(moments);
-  const float correction = moments[0] * p.plan.inverse_width;
-  const float mean = near_mean + correction;
-  const float variance = moments[1] * p.plan.inverse_width - correction * correction;
+      for (int j = 0; j < kWidth; ++j) {
+        const float d = numbers[j] - near_mean;
+        moments[0] += d;
+        moments[1] += d * d;
+      }
+    });
+    group.sum(moments);
+    const float correction = moments[0] * p.plan.inverse_width;
+    mean = near_mean + correction;
+    variance = moments[1] * p.plan.inverse_width - correction * correction;
+  }
   const float rstd = rsqrtf(variance + p.epsilon);
 
   x.visit(read_sum, [&](const Held<T, kWidth>& held, int c) {
     Floats<kWidth> numbers = floats(held.residual);
     const Floats<kWidth> weight = load_floats<kWidth>(p.weight + c);
-    const Floats<kWidth> bias = load_floats<kWidth>(p.bias + c);
+    if constexpr (kIsLayerNorm) {
+      const Floats<kWidth> bias = load_floats<kWidth>(p.bias + c);
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) numbers[j] = (numbers[j] - mean) * rstd * weight[j] + bias[j];
+      for (int j = 0; j < kWidth; ++j) numbers[j] = (numbers[j] - mean) * rstd * weight[j] + bias[j];
+    } else {
+#pragma unroll
+      for (int j = 0; j < kWidth; ++j) numbers[j] *= rstd * weight[j];
+    }
     store(p.y + begin + c, pack<T>(numbers));
   });
   if (is_there && group.warp() == 0 && group.lane() == 0) {
-    p.mean[row] = mean;
+    if constexpr (kIsLayerNorm) p.mean[row] = mean;
     p.rstd[row] = rstd;
   }
 }
 
 }  // namespace
 
-void residual_layer_norm_forward(Tensor y_NC, Tensor sum_NC, Tensor mean_N, Tensor rstd_N, Tensor residual_NC,
-                                 Tensor branch_NC, Tensor weight_C, Tensor bias_C, float epsilon,
-                                 Dropout dropout, Stream stream) {
+void residual_norm_forward(Tensor y_NC, Tensor sum_NC, Tensor mean_N, Tensor rstd_N, Tensor residual_NC,
+                           Tensor branch_NC, Tensor weight_C, Tensor bias_C, float epsilon, Dropout dropout,
+                           Stream stream) {
   const std::int64_t width = residual_NC.dim(1);
   const auto run = [&]<typename T, typename W, int kWidth>() {
     const RowPlan plan = plan_rows<kPacks<kWidth>, kWidth>(width);
     const std::int64_t num_rows = residual_NC.dim(0);
-    launch(norm_forward<T, W, kWidth>, {divide_up(num_rows, plan.rows_at_once), plan.num_threads()}, stream,
+    const auto kernel = mean_N ? norm_forward<true, T, W, kWidth> : norm_forward<false, T, W, kWidth>;
+    launch(kernel, {divide_up(num_rows, plan.rows_at_once), plan.num_threads()}, stream,
            Operands<T, W>{.y = y_NC.data<T>(),
                           .sum = branch_NC ? sum_NC.data<T>() : nullptr,
-                          .mean = mean_N.data<float>(),
+                          .mean = mean_N ? mean_N.data<float>() : nullptr,
                           .rstd = rstd_N.data<float>(),
                           .residual = residual_NC.data<T>(),
                           .branch = branch_NC ? branch_NC.data<T>() : nullptr,
                           .weight = weight_C.data<W>(),
-                          .bias = bias_C.data<W>(),
+                          .bias = mean_N ? bias_C.data<W>() : nullptr,
                           .epsilon = epsilon,
                           .dropout = DropoutMask(dropout),
                           .num_rows = num_rows,

@@ -80,17 +80,18 @@ StreamState::~StreamState() {
   make_current(device_);
   TRIREME_CUDA(cudaStreamSynchronize(handle_));
   TRIREME_CUDA(cudaStreamDestroy(handle_));
-  if (scratch_ != nullptr) TRIREME_CUDA(cudaFree(scratch_));
+  for (const Memory& memory : {scratch_, workspace_}) {
+    if (memory.data != nullptr) TRIREME_CUDA(cudaFree(memory.data));
+  }
 }
 
-void* StreamState::scratch(std::int64_t size_bytes) {
-  if (size_bytes > scratch_bytes_) {
+void* StreamState::grown(Memory& memory, std::int64_t size_bytes) {
+  if (size_bytes > memory.size_bytes) {
     TRIREME_CUDA(cudaStreamSynchronize(handle_));
-    if (scratch_ != nullptr) release(scratch_, device_);
-    scratch_ = allocate(size_bytes, device_);
-    scratch_bytes_ = size_bytes;
+    if (memory.data != nullptr) release(memory.data, device_);
+    memory = {allocate(size_bytes, device_), size_bytes};
   }
-  return scratch_;
+  return memory.data;
 }
 
 StreamState* make_stream(Device device) {

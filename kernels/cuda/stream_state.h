@@ -20,13 +20,22 @@ class StreamState {
   cudaStream_t handle() const { return handle_; }
   // Memory for kernels' intermediate results, at least so large, valid until the next call that asks for
   // more. Work of one stream is done in order, so each op may use all of it.
-  void* scratch(std::int64_t size_bytes);
+  void* scratch(std::int64_t size_bytes) { return grown(scratch_, size_bytes); }
+  // The same again, of cuBLASLt: an op may use both.
+  void* workspace(std::int64_t size_bytes) { return grown(workspace_, size_bytes); }
 
  private:
+  struct Memory {
+    void* data = nullptr;
+    std::int64_t size_bytes = 0;
+  };
+
+  void* grown(Memory& memory, std::int64_t size_bytes);
+
   Device device_;
   cudaStream_t handle_ = nullptr;
-  void* scratch_ = nullptr;
-  std::int64_t scratch_bytes_ = 0;
+  Memory scratch_;
+  Memory workspace_;
 };
 
 // Makes a device the calling thread's current one, which launches and allocations need.  It stays so: whoever

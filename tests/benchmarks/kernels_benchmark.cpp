@@ -237,7 +237,7 @@ void rope(benchmark::State& state) {
 }
 BENCHMARK(rope)->UseRealTime();
 
-void residual_layer_norm(benchmark::State& state, bool backward) {
+void residual_norm(benchmark::State& state, bool backward) {
   Tensors make;
   const Shape rows = {kRows, kWidth};
   const Tensor residual = make(rows), branch = make(rows), sum = make(rows), y = make(rows);
@@ -248,15 +248,15 @@ void residual_layer_norm(benchmark::State& state, bool backward) {
   const Dropout dropout{.probability = state.range(0) * 0.1F};
   for (auto _ : state) {
     if (backward) {
-      residual_layer_norm_backward(dsum, dbranch, dweight, dbias, dy, sum, mean, rstd, weight, dropout, {});
+      residual_norm_backward(dsum, dbranch, dweight, dbias, dy, sum, mean, rstd, weight, dropout, {});
     } else {
-      residual_layer_norm_forward(y, sum, mean, rstd, residual, branch, weight, bias, 1e-5F, dropout, {});
+      residual_norm_forward(y, sum, mean, rstd, residual, branch, weight, bias, 1e-5F, dropout, {});
     }
   }
   report_bytes(state, (backward ? 5.0 : 4.0) * static_cast<double>(kRows * kWidth));
 }
-BENCHMARK_CAPTURE(residual_layer_norm, forward, false)->ArgName("dropout")->Arg(0)->Arg(1)->UseRealTime();
-BENCHMARK_CAPTURE(residual_layer_norm, backward, true)->ArgName("dropout")->Arg(0)->Arg(1)->UseRealTime();
+BENCHMARK_CAPTURE(residual_norm, forward, false)->ArgName("dropout")->Arg(0)->Arg(1)->UseRealTime();
+BENCHMARK_CAPTURE(residual_norm, backward, true)->ArgName("dropout")->Arg(0)->Arg(1)->UseRealTime();
 
 void cross_entropy(benchmark::State& state, bool backward) {
   constexpr std::int64_t kChunk = 256;

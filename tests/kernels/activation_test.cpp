@@ -67,8 +67,8 @@ TEST(GatedActivation, ForwardAndBackward) {
       const Operand dy = Operand::random({n, f}, 2);
       const Operand y = Operand::poisoned({n, f});
       const Operand dx = Operand::poisoned({n, 2 * f});
-      gated_activation_forward(y, x, gate, {});
-      gated_activation_backward(dx, dy, x, gate, {});
+      gated_activation_forward(y, x, gate, test_stream());
+      gated_activation_backward(dx, dy, x, gate, test_stream());
       reference::Array expected = reference::zeros(n * f);
       reference::Array gradient = reference::zeros(n * 2 * f);
       const reference::Array in = x.doubles(), d = dy.doubles();
@@ -83,7 +83,7 @@ TEST(GatedActivation, ForwardAndBackward) {
       }
       y.expect_near(expected, 2e-6, "y");
       dx.expect_near(gradient, 5e-6, "dx");
-      gated_activation_backward(x, dy, x, gate, {});
+      gated_activation_backward(x, dy, x, gate, test_stream());
       x.expect_near(gradient, 5e-6, "dx in place");
     }
   }

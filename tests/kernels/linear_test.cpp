@@ -34,7 +34,7 @@ TEST(Linear, Forward) {
     const Operand w = Operand::random({c.o, c.i}, 2);
     const Operand bias = Operand::random({c.o}, 3);
     const Operand y = Operand::poisoned({c.n, c.o}, c.wide(c.n, c.o));
-    linear_forward(y, x, w, c.bias ? bias.tensor() : Tensor(), {});
+    linear_forward(y, x, w, c.bias ? bias.tensor() : Tensor(), test_stream());
     y.expect_near(reference::linear(x.doubles(), w.doubles(), c.bias ? bias.doubles() : reference::Array(),
                                     c.n, c.i, c.o),
                   kTolerance, "y");
@@ -60,20 +60,26 @@ TEST(Linear, Backward) {
     const auto expected_dw = sum(dw, expected.dw);
     const auto expected_dbias = c.bias ? sum(dbias, expected.dbias) : dbias.doubles();
     linear_backward(c.padding == 9 ? Tensor() : dx.tensor(), dw, c.bias ? dbias.tensor() : Tensor(), dy, x, w,
-                    {});
+                    test_stream());
     if (c.padding != 9) dx.expect_near(expected.dx, kTolerance, "dx");
     dw.expect_near(expected_dw, kTolerance, "dw");
     dbias.expect_near(expected_dbias, kTolerance, "dbias");
   }
 }
 
+// Operands of activations, whose rows may lie apart on the CPU alone.
+Shape wide_if_allowed(const Case& c, std::int64_t rows, std::int64_t columns) {
+  return test_device().is_cpu() ? c.wide(rows, columns) : Shape();
+}
+
 void check_activation_forward(const Case& c, Activation activation, bool in_place) {
   const Operand x = Operand::random({c.n, c.i}, 1);
   const Operand w = Operand::random({c.o, c.i}, 2, 1.0 / std::sqrt(static_cast<double>(c.i)));
   const Operand bias = Operand::random({c.o}, 3);
-  const Operand pre = Operand::poisoned({c.n, c.o}, c.wide(c.n, c.o));
-  const Operand y = Operand::poisoned({c.n, c.o}, c.wide(c.n, c.o));
-  linear_activation_forward(in_place ? pre : y, pre, x, w, c.bias ? bias.tensor() : Tensor(), activation, {});
+  const Operand pre = Operand::poisoned({c.n, c.o}, wide_if_allowed(c, c.n, c.o));
+  const Operand y = Operand::poisoned({c.n, c.o}, wide_if_allowed(c, c.n, c.o));
+  linear_activation_forward(in_place ? pre : y, pre, x, w, c.bias ? bias.tensor() : Tensor(), activation,
+                            test_stream());
   reference::Array expected = reference::linear(x.doubles(), w.doubles(),
                                                 c.bias ? bias.doubles() : reference::Array(), c.n, c.i, c.o);
   if (!in_place) pre.expect_near(expected, kTolerance, "preactivation");
@@ -92,8 +98,8 @@ TEST(Linear, ActivationForward) {
 void check_activation_backward(const Case& c, Activation activation) {
   const Operand x = Operand::random({c.n, c.i}, 1);
   const Operand w = Operand::random({c.o, c.i}, 2);
-  const Operand pre = Operand::random({c.n, c.o}, 3, 2.0, c.wide(c.n, c.o));
-  const Operand dy = Operand::random({c.n, c.o}, 4, 1.0, c.wide(c.n, c.o));
+  const Operand pre = Operand::random({c.n, c.o}, 3, 2.0, wide_if_allowed(c, c.n, c.o));
+  const Operand dy = Operand::random({c.n, c.o}, 4, 1.0, wide_if_allowed(c, c.n, c.o));
   const Operand dx = Operand::poisoned({c.n, c.i});
   const Operand dw = Operand::random({c.o, c.i}, 5);
   const Operand dbias = Operand::random({c.o}, 6);
@@ -104,7 +110,8 @@ void check_activation_backward(const Case& c, Activation activation) {
   const auto expected = reference::linear_backward(dpre, x.doubles(), w.doubles(), c.n, c.i, c.o);
   const auto expected_dw = sum(dw, expected.dw);
   const auto expected_dbias = c.bias ? sum(dbias, expected.dbias) : dbias.doubles();
-  linear_activation_backward(dx, dw, c.bias ? dbias.tensor() : Tensor(), dy, x, w, pre, activation, {});
+  linear_activation_backward(dx, dw, c.bias ? dbias.tensor() : Tensor(), dy, x, w, pre, activation,
+                             test_stream());
   dy.expect_near(dpre, kTolerance, "dy");
   dx.expect_near(expected.dx, kTolerance, "dx");
   dw.expect_near(expected_dw, kTolerance, "dw");
@@ -128,11 +135,12 @@ TEST(Linear, ActivationsAreAccurateEverywhere) {
     SCOPED_TRACE(static_cast<int>(activation));
     const Operand pre = Operand::poisoned(column);
     const Operand y = Operand::poisoned(column);
-    linear_activation_forward(y, pre, x.tensor().view(column), w.tensor().view({1, 1}), {}, activation, {});
+    linear_activation_forward(y, pre, x.tensor().view(column), w.tensor().view({1, 1}), {}, activation,
+                              test_stream());
     const Operand dy = Operand::of(std::vector<float>(points.size(), 1.0F));
     const Operand dw = Operand::zeros({1, 1});
     linear_activation_backward({}, dw, {}, dy.tensor().view(column), x.tensor().view(column),
-                               w.tensor().view({1, 1}), x.tensor().view(column), activation, {});
+                               w.tensor().view({1, 1}), x.tensor().view(column), activation, test_stream());
     const std::vector<float> values = y.floats();
     const std::vector<float> derivatives = dy.floats();
     for (std::size_t i = 0; i < points.size(); ++i) {
@@ -152,14 +160,15 @@ TEST(Linear, NanIsSeen) {
   for (const Activation activation : kActivations) {
     const Operand y = Operand::zeros({2, 1});
     const Operand pre = Operand::zeros({2, 1});
-    linear_activation_forward(y, pre, x.tensor().view({2, 1}), w.tensor().view({1, 1}), {}, activation, {});
+    linear_activation_forward(y, pre, x.tensor().view({2, 1}), w.tensor().view({1, 1}), {}, activation,
+                              test_stream());
     EXPECT_FALSE(std::isnan(y.floats()[0]));
     EXPECT_TRUE(std::isnan(y.floats()[1]));
     const Operand dy = Operand::of({1.0F, 1.0F});
     const Operand dw = Operand::zeros({1, 1});
     const Operand dbias = Operand::zeros({1});
     linear_activation_backward({}, dw, dbias, dy.tensor().view({2, 1}), x.tensor().view({2, 1}),
-                               w.tensor().view({1, 1}), pre, activation, {});
+                               w.tensor().view({1, 1}), pre, activation, test_stream());
     EXPECT_TRUE(std::isnan(dw.floats()[0]));
     EXPECT_TRUE(std::isnan(dbias.floats()[0]));
   }
@@ -173,7 +182,7 @@ TEST(Linear, BiasGradientIsTheSameForAnyThreads) {
     const Operand dy = Operand::random({1000, 700}, 4);
     const Operand dw = Operand::zeros({700, 3});
     const Operand dbias = Operand::zeros({700});
-    linear_activation_backward({}, dw, dbias, dy, x, w, pre, Activation::kGeluTanh, {});
+    linear_activation_backward({}, dw, dbias, dy, x, w, pre, Activation::kGeluTanh, test_stream());
     return dbias.floats();
   });
 }

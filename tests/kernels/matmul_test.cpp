@@ -39,7 +39,7 @@ void check(const Case& c, MatmulOptions options) {
     const reference::Array before = result.doubles();
     for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += before[i];
   }
-  matmul(result, a, b, options, {});
+  matmul(result, a, b, options, test_stream());
   result.expect_near(expected, 1e-5, "c");
 }
 
@@ -67,7 +67,7 @@ TEST(Matmul, IsTheSameForAnyThreads) {
     const Operand b = Operand::random({n, 500}, 2);
     expect_same_for_any_threads([&] {
       const Operand c = Operand::poisoned({m, n});
-      matmul(c, a, b, {.transpose_b = true}, {});
+      matmul(c, a, b, {.transpose_b = true}, test_stream());
       return c.floats();
     });
   }
@@ -77,7 +77,7 @@ TEST(Matmul, NanIsSeen) {
   Operand a = Operand::random({20, 30}, 1);
   a.set(5 * 30 + 7, std::numeric_limits<float>::quiet_NaN());
   const Operand c = Operand::poisoned({20, 40});
-  matmul(c, a, Operand::random({30, 40}, 2), {}, {});
+  matmul(c, a, Operand::random({30, 40}, 2), {}, test_stream());
   for (std::int64_t i = 0; i < 20 * 40; ++i) {
     EXPECT_EQ(std::isnan(c.floats()[static_cast<std::size_t>(i)]), i / 40 == 5) << i;
   }

@@ -72,27 +72,28 @@ TEST(Reference, Activations) {
   }
 }
 
-TEST(Reference, ResidualLayerNorm) {
+TEST(Reference, ResidualNorm) {
   const std::int64_t n = 3;
   const std::int64_t c = 5;
   const Dropout dropout{.probability = 0.4F, .key = 3};
   Array residual = draw(n * c, 1);
   Array branch = draw(n * c, 2);
   Array weight = draw(c, 3);
-  Array bias = draw(c, 4);
   const Array dy = draw(n * c, 5);
   const Array dsum = draw(n * c, 6);
-  const auto forward = [&] {
-    return reference::residual_layer_norm(residual, branch, weight, bias, 1e-5, dropout, n, c);
-  };
-  const auto loss = [&] { return dot(dy, forward().y) + dot(dsum, forward().sum); };
-  const auto at_start = forward();
-  const auto gradients = reference::residual_layer_norm_backward(dsum, dy, at_start.sum, at_start.mean,
-                                                                 at_start.rstd, weight, dropout, n, c);
-  expect_gradient(residual, gradients.dsum, loss, "dresidual");
-  expect_gradient(branch, gradients.dbranch, loss, "dbranch");
-  expect_gradient(weight, gradients.dweight, loss, "dweight");
-  expect_gradient(bias, gradients.dbias, loss, "dbias");
+  for (Array bias : {draw(c, 4), Array()}) {  // LayerNorm, RMSNorm
+    const auto forward = [&] {
+      return reference::residual_norm(residual, branch, weight, bias, 1e-5, dropout, n, c);
+    };
+    const auto loss = [&] { return dot(dy, forward().y) + dot(dsum, forward().sum); };
+    const auto at_start = forward();
+    const auto gradients = reference::residual_norm_backward(dsum, dy, at_start.sum, at_start.mean,
+                                                             at_start.rstd, weight, dropout, n, c);
+    expect_gradient(residual, gradients.dsum, loss, "dresidual");
+    expect_gradient(branch, gradients.dbranch, loss, "dbranch");
+    expect_gradient(weight, gradients.dweight, loss, "dweight");
+    expect_gradient(bias, gradients.dbias, loss, "dbias");
+  }
 }
 
 TEST(Reference, Attention) {

@@ -28,18 +28,23 @@ constexpr Case kCases[] = {{1, 1, 1, 2, 0},
 
 struct Inputs {
   reference::Array frequencies;
-  reference::Tokens positions;  // [B T], of the case
-  Operand cos, sin;
-  Operand positions_operand;
+  reference::Tokens positions;           // [B T], of the case
+  Operand tables = Operand::zeros({0});  // [2, P, R]
+  Operand positions_operand = Operand::zeros({0});
+  Tensor cos, sin;
 
-  explicit Inputs(const Case& c)
-      : cos(Operand::poisoned({kPositions, c.d / 2})),
-        sin(Operand::poisoned({kPositions, c.d / 2})),
-        positions_operand(Operand::zeros({0})) {
+  explicit Inputs(const Case& c) {
     for (std::int64_t r = 0; r < c.d / 2; ++r) {
       frequencies.push_back(std::pow(100.0, -2.0 * static_cast<double>(r) / static_cast<double>(c.d)));
     }
-    rope_table(cos, sin, frequencies, c.amplitude);
+    std::vector<float> table(static_cast<std::size_t>(kPositions * c.d));
+    const Shape shape = {2, kPositions, c.d / 2};
+    const Tensor host(table.data(), DType::kFloat32, shape);
+    rope_table(host.slice(0, 0, 1).view({kPositions, c.d / 2}),
+               host.slice(0, 1, 2).view({kPositions, c.d / 2}), frequencies, c.amplitude);
+    tables = Operand::of(table);
+    cos = tables.tensor().slice(0, 0, kPositions * c.d / 2).view({kPositions, c.d / 2});
+    sin = tables.tensor().slice(0, kPositions * c.d / 2, kPositions * c.d).view({kPositions, c.d / 2});
     positions = random_tokens(c.b * c.t, kPositions, 3);
     if (c.by_position) {
       positions_operand = Operand::of(positions, {c.b, c.t});
@@ -63,11 +68,11 @@ TEST(Rope, AgreesWithReference) {
     const Inputs in(c);
     const Operand x = Operand::random({c.b, c.t, c.h, c.d}, 1, 1.0, room(c));
     const reference::Array before = x.doubles();
-    rope_forward(x, in.cos, in.sin, c.first_position, in.positions_BT(c), {});
+    rope_forward(x, in.cos, in.sin, c.first_position, in.positions_BT(c), test_stream());
     x.expect_near(reference::rope(before, in.positions, in.frequencies, c.amplitude, 1.0, c.h), 1e-6, "y");
     const Operand dx = Operand::random({c.b, c.t, c.h, c.d}, 2, 1.0, room(c));
     const reference::Array dy = dx.doubles();
-    rope_backward(dx, in.cos, in.sin, c.first_position, in.positions_BT(c), {});
+    rope_backward(dx, in.cos, in.sin, c.first_position, in.positions_BT(c), test_stream());
     dx.expect_near(reference::rope(dy, in.positions, in.frequencies, c.amplitude, -1.0, c.h), 1e-6, "dx");
   }
 }
@@ -78,7 +83,7 @@ TEST(Rope, ProductsDependOnDistance) {
   const Inputs in(c);
   const auto product = [&](std::int64_t first_position) {
     const Operand x = Operand::random({1, 2, 1, 32}, 1);
-    rope_forward(x, in.cos, in.sin, first_position, {}, {});
+    rope_forward(x, in.cos, in.sin, first_position, {}, test_stream());
     const reference::Array rotated = x.doubles();
     double sum = 0.0;
     for (std::size_t i = 0; i < 32; ++i) sum += rotated[i] * rotated[i + 32];

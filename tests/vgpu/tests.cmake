@@ -62,6 +62,12 @@ vgpu_test(streams.missing_event.lazy 97 "^vgpu: missing-event: " broken_host ARG
           ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
 vgpu_test(streams.with_event.lazy 0 "" broken_host ARGUMENT with_event ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
 
+# The library of matrix products, which checks its operands as kernels are checked.
+vgpu_program(cublas_lt cublas_lt -gencode arch=compute_80,code=compute_80 -lcublasLt)
+vgpu_test(cublas_lt 0 "^fine" cublas_lt ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
+vgpu_broken(cublas_lt uninitialised=uninitialised-global missing_event=missing-event host_pointer=host-pointer
+            beyond=out-of-bounds)
+
 # A report says where; what is ignored is not reported.
 vgpu_test(report.kernel 97 "^  kernel   write_at(float\\*, int)$" broken_global ARGUMENT write_beyond)
 vgpu_test(report.thread 97 "^  block    (0,0,0), thread (63,0,0)$" broken_global ARGUMENT write_beyond)

@@ -3,7 +3,6 @@
 #include <glog/logging.h>
 
 #include "kernels/norm.h"
-#include "kernels/rms_norm.h"
 
 namespace trireme {
 
@@ -27,20 +26,17 @@ ResidualNorm::Activations ResidualNorm::allocate(Arena& arena, const PassLimits&
           .rstd_N = arena.allocate(DType::kFloat32, {limits.rows()})};
 }
 
+Tensor ResidualNorm::mean(const Activations& activations, const Pass& pass) const {
+  return is_layer_norm() ? pass.rows_of(activations.mean_N) : Tensor();
+}
+
 Tensor ResidualNorm::forward(ResidualStream& stream, const Activations& activations, const Pass& pass) const {
   const Tensor y = pass.rows_of(activations.y_NC);
   const Tensor sum = pass.rows_of(activations.sum_NC);
-  const Tensor rstd = pass.rows_of(activations.rstd_N);
   CHECK(stream.branch_NC || stream.residual_NC.raw_data() == sum.raw_data());
-  const Tensor sum_if_new = stream.branch_NC ? sum : Tensor();
-  if (is_layer_norm()) {
-    residual_layer_norm_forward(y, sum_if_new, pass.rows_of(activations.mean_N), rstd, stream.residual_NC,
-                                stream.branch_NC, weight_.value, bias_->value, epsilon_, stream.dropout,
-                                pass.stream);
-  } else {
-    residual_rms_norm_forward(y, sum_if_new, rstd, stream.residual_NC, stream.branch_NC, weight_.value,
-                              epsilon_, stream.dropout, pass.stream);
-  }
+  residual_norm_forward(y, stream.branch_NC ? sum : Tensor(), mean(activations, pass),
+                        pass.rows_of(activations.rstd_N), stream.residual_NC, stream.branch_NC, weight_.value,
+                        is_layer_norm() ? bias_->value : Tensor(), epsilon_, stream.dropout, pass.stream);
   stream = {.residual_NC = placement_ == NormPlacement::kPre ? sum : y, .branch_NC = {}, .dropout = {}};
   return y;
 }
@@ -49,17 +45,11 @@ void ResidualNorm::backward(ResidualGradient& gradient, Tensor dbranch_memory_NC
                             const Activations& activations, Dropout dropout, GradientReducer& reducer,
                             const Pass& pass) const {
   const Tensor dbranch = dropout ? pass.rows_of(dbranch_memory_NC) : Tensor();
-  const Tensor sum = pass.rows_of(activations.sum_NC);
-  const Tensor rstd = pass.rows_of(activations.rstd_N);
-  if (is_layer_norm()) {
-    residual_layer_norm_backward(gradient.dresidual_NC, dbranch, weight_.gradient, bias_->gradient, dy_NC,
-                                 sum, pass.rows_of(activations.mean_N), rstd, weight_.value, dropout,
-                                 pass.stream);
-    reducer.mark_ready(*bias_, pass.stream);
-  } else {
-    residual_rms_norm_backward(gradient.dresidual_NC, dbranch, weight_.gradient, dy_NC, sum, rstd,
-                               weight_.value, dropout, pass.stream);
-  }
+  residual_norm_backward(gradient.dresidual_NC, dbranch, weight_.gradient,
+                         is_layer_norm() ? bias_->gradient : Tensor(), dy_NC,
+                         pass.rows_of(activations.sum_NC), mean(activations, pass),
+                         pass.rows_of(activations.rstd_N), weight_.value, dropout, pass.stream);
+  if (is_layer_norm()) reducer.mark_ready(*bias_, pass.stream);
   reducer.mark_ready(weight_, pass.stream);
   gradient.dbranch_NC = dbranch ? dbranch : gradient.dresidual_NC;
 }

@@ -54,6 +54,7 @@ class ResidualNorm {
 
  private:
   bool is_layer_norm() const { return bias_ != nullptr; }
+  Tensor mean(const Activations& activations, const Pass& pass) const;  // empty of an RMSNorm
 
   NormPlacement placement_;
   float epsilon_;

@@ -12,6 +12,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "kernels/reduce.h"
+#include "tests/kernels/cuda/tolerance.h"
 #include "tests/kernels/operand.h"
 #include "tests/reference/activation.h"
 #include "tests/reference/adamw.h"
@@ -27,32 +28,6 @@ using reference::at;
 constexpr float kEpsilon = 1e-5F;
 constexpr DType kBf16 = DType::kBfloat16;
 constexpr DType kFp32 = DType::kFloat32;
-
-double rounded(double x, DType dtype) {
-  const auto number = static_cast<float>(x);
-  return dtype == kBf16 ? static_cast<float>(Bfloat16(number)) : number;
-}
-Array rounded(Array x, DType dtype) {
-  for (double& number : x) number = rounded(number, dtype);
-  return x;
-}
-
-// The largest error of any element, relative to elements above 1.
-double largest_error(const Array& x, const Array& exact) {
-  double largest = 0.0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double error = std::abs(x[i] - exact[i]) / (1.0 + std::abs(exact[i]));
-    largest = error <= largest ? largest : error;  // NaN, too
-  }
-  return largest;
-}
-
-// EXPECTs errors that are at most twice those of `plain`, exact arithmetic whose results are rounded to their
-// type, give or take what fp32 may be off.
-void expect_as_good_as(const Operand& x, const Array& plain, const Array& exact, const char* what) {
-  x.expect_guards(what);
-  EXPECT_LE(largest_error(x.doubles(), exact), 2.0 * largest_error(plain, exact) + 1e-5) << what;
-}
 
 struct NormCase {
   std::int64_t n, c;
@@ -83,10 +58,17 @@ void PrintTo(const NormCase& c, std::ostream* out) {
   trace(*out, c);
 }
 
-class CudaNorm : public testing::TestWithParam<NormCase> {};
+// Each of them as LayerNorm and as RMSNorm.
+class CudaNorm : public testing::TestWithParam<std::tuple<NormCase, bool>> {
+ protected:
+  const NormCase c = std::get<0>(GetParam());
+  const bool is_layer_norm = std::get<1>(GetParam());
+
+  Tensor of_layer_norm(const Operand& x) const { return is_layer_norm ? x.tensor() : Tensor(); }
+  Array of_layer_norm(const Array& x) const { return is_layer_norm ? x : Array(); }
+};
 
 TEST_P(CudaNorm, Forward) {
-  const NormCase& c = GetParam();
   const Shape shape = {c.n, c.c};
   const Operand residual = Operand::random(shape, 1, 3.0, {}, c.dtype);
   const Operand branch = Operand::random(shape, 2, 1.0, {}, c.dtype);
@@ -96,31 +78,31 @@ TEST_P(CudaNorm, Forward) {
   const Operand sum = Operand::poisoned(shape, {}, c.dtype);
   const Operand mean = Operand::poisoned({c.n});
   const Operand rstd = Operand::poisoned({c.n});
-  residual_layer_norm_forward(y, c.branch ? sum.tensor() : Tensor(), mean, rstd, residual,
-                              c.branch ? branch.tensor() : Tensor(), weight, bias, kEpsilon, dropout_of(c),
-                              test_stream());
+  residual_norm_forward(y, c.branch ? sum.tensor() : Tensor(), of_layer_norm(mean), rstd, residual,
+                        c.branch ? branch.tensor() : Tensor(), weight, of_layer_norm(bias), kEpsilon,
+                        dropout_of(c), test_stream());
 
   const Array branch_if_any = c.branch ? branch.doubles() : Array();
-  const auto exact = reference::residual_layer_norm(residual.doubles(), branch_if_any, weight.doubles(),
-                                                    bias.doubles(), kEpsilon, dropout_of(c), c.n, c.c);
+  const auto exact =
+      reference::residual_norm(residual.doubles(), branch_if_any, weight.doubles(),
+                               of_layer_norm(bias.doubles()), kEpsilon, dropout_of(c), c.n, c.c);
   const Array plain_sum = rounded(exact.sum, c.dtype);
-  const auto plain =
-      reference::residual_layer_norm(plain_sum, {}, weight.doubles(), bias.doubles(), kEpsilon, {}, c.n, c.c);
+  const auto plain = reference::residual_norm(plain_sum, {}, weight.doubles(), of_layer_norm(bias.doubles()),
+                                              kEpsilon, {}, c.n, c.c);
   if (c.branch) expect_as_good_as(sum, plain_sum, exact.sum, "sum");
   expect_as_good_as(y, rounded(plain.y, c.dtype), exact.y, "y");
-  expect_as_good_as(mean, plain.mean, exact.mean, "mean");
+  if (is_layer_norm) expect_as_good_as(mean, plain.mean, exact.mean, "mean");
   expect_as_good_as(rstd, plain.rstd, exact.rstd, "rstd");
   if (!c.branch) return;
   // In place: the sum replaces the residual.
   const Array expected_y = y.doubles(), expected_sum = sum.doubles();
-  residual_layer_norm_forward(y, residual, mean, rstd, residual, branch, weight, bias, kEpsilon,
-                              dropout_of(c), test_stream());
+  residual_norm_forward(y, residual, of_layer_norm(mean), rstd, residual, branch, weight, of_layer_norm(bias),
+                        kEpsilon, dropout_of(c), test_stream());
   residual.expect_near(expected_sum, 0.0, "sum in place");
   y.expect_near(expected_y, 0.0, "y in place");
 }
 
 TEST_P(CudaNorm, Backward) {
-  const NormCase& c = GetParam();
   const Shape shape = {c.n, c.c};
   const Operand sum = Operand::random(shape, 1, 2.0, {}, c.dtype);
   const Operand weight = Operand::random({c.c}, 3, 1.0, {}, c.weight_dtype);
@@ -129,27 +111,27 @@ TEST_P(CudaNorm, Backward) {
   const Operand dbranch = Operand::poisoned(shape, {}, c.dtype);
   const Operand dweight = Operand::random({c.c}, 6);
   const Operand dbias = Operand::random({c.c}, 7);
-  const auto forward = reference::residual_layer_norm(sum.doubles(), {}, weight.doubles(), weight.doubles(),
-                                                      kEpsilon, {}, c.n, c.c);
-  const Operand mean = Operand::of({forward.mean.begin(), forward.mean.end()});
+  const auto forward = reference::residual_norm(sum.doubles(), {}, weight.doubles(),
+                                                of_layer_norm(weight.doubles()), kEpsilon, {}, c.n, c.c);
+  const Operand mean =
+      is_layer_norm ? Operand::of({forward.mean.begin(), forward.mean.end()}) : Operand::poisoned({c.n});
   const Operand rstd = Operand::of({forward.rstd.begin(), forward.rstd.end()});
-  auto exact =
-      reference::residual_layer_norm_backward(dsum.doubles(), dy.doubles(), sum.doubles(), forward.mean,
-                                              forward.rstd, weight.doubles(), dropout_of(c), c.n, c.c);
+  auto exact = reference::residual_norm_backward(dsum.doubles(), dy.doubles(), sum.doubles(), forward.mean,
+                                                 forward.rstd, weight.doubles(), dropout_of(c), c.n, c.c);
   const Array dweight_before = dweight.doubles(), dbias_before = dbias.doubles();
   for (std::int64_t i = 0; i < c.c; ++i) {
     at(exact.dweight, i) += at(dweight_before, i);
-    at(exact.dbias, i) += at(dbias_before, i);
+    if (is_layer_norm) at(exact.dbias, i) += at(dbias_before, i);
   }
-  residual_layer_norm_backward(dsum, c.branch ? dbranch.tensor() : Tensor(), dweight, dbias, dy, sum, mean,
-                               rstd, weight, dropout_of(c), test_stream());
+  residual_norm_backward(dsum, c.branch ? dbranch.tensor() : Tensor(), dweight, of_layer_norm(dbias), dy, sum,
+                         of_layer_norm(mean), rstd, weight, dropout_of(c), test_stream());
   expect_as_good_as(dsum, rounded(exact.dsum, c.dtype), exact.dsum, "dsum");
   if (c.branch) expect_as_good_as(dbranch, rounded(exact.dbranch, c.dtype), exact.dbranch, "dbranch");
   dweight.expect_near(exact.dweight, 1e-5, "dweight");
-  dbias.expect_near(exact.dbias, 1e-5, "dbias");
+  if (is_layer_norm) dbias.expect_near(exact.dbias, 1e-5, "dbias");
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CudaNorm, testing::ValuesIn(kNormCases));
+INSTANTIATE_TEST_SUITE_P(All, CudaNorm, testing::Combine(testing::ValuesIn(kNormCases), testing::Bool()));
 
 // Many rows: several for each block, and more blocks than the second stage of the sums has warps.
 TEST(CudaNormGradients, AddUpOverRows) {
@@ -158,13 +140,13 @@ TEST(CudaNormGradients, AddUpOverRows) {
                 dsum = Operand::zeros({n, c});
   const Operand weight = Operand::random({c}, 3);
   const Operand dweight = Operand::zeros({c}), dbias = Operand::zeros({c});
-  const auto forward = reference::residual_layer_norm(sum.doubles(), {}, weight.doubles(), weight.doubles(),
-                                                      kEpsilon, {}, n, c);
+  const auto forward =
+      reference::residual_norm(sum.doubles(), {}, weight.doubles(), weight.doubles(), kEpsilon, {}, n, c);
   const Operand mean = Operand::of({forward.mean.begin(), forward.mean.end()});
   const Operand rstd = Operand::of({forward.rstd.begin(), forward.rstd.end()});
-  const auto exact = reference::residual_layer_norm_backward(
+  const auto exact = reference::residual_norm_backward(
       dsum.doubles(), dy.doubles(), sum.doubles(), forward.mean, forward.rstd, weight.doubles(), {}, n, c);
-  residual_layer_norm_backward(dsum, {}, dweight, dbias, dy, sum, mean, rstd, weight, {}, test_stream());
+  residual_norm_backward(dsum, {}, dweight, dbias, dy, sum, mean, rstd, weight, {}, test_stream());
   dweight.expect_near(exact.dweight, 1e-5, "dweight");
   dbias.expect_near(exact.dbias, 1e-5, "dbias");
 }

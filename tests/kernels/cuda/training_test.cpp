@@ -51,7 +51,7 @@ struct ReferenceModel {
   Result step(const Array& residual, const Array& branch, int step) {
     const Dropout dropout = dropout_of_step(step);
     const auto norm =
-        reference::residual_layer_norm(residual, branch, weight, bias, kEpsilon, dropout, kRows, kWidth);
+        reference::residual_norm(residual, branch, weight, bias, kEpsilon, dropout, kRows, kWidth);
     Result result{norm.y, 0.0};
     Array dnorm;
     for (double& y : result.y) {
@@ -60,7 +60,7 @@ struct ReferenceModel {
       result.sum_of_squares += y * y;
       dnorm.push_back(y * reference::activation_derivative(Activation::kGeluTanh, x));
     }
-    const auto gradients = reference::residual_layer_norm_backward(
+    const auto gradients = reference::residual_norm_backward(
         reference::zeros(kElements), dnorm, norm.sum, norm.mean, norm.rstd, weight, dropout, kRows, kWidth);
     AdamWOptions options = kOptions;
     options.step = step + 1;
@@ -104,15 +104,15 @@ class DeviceModel {
     fill(gradients(), 0.0F, compute_);
     fill(sum_of_squares, 0.0F, compute_);
     // The sum takes the residual's place.
-    residual_layer_norm_forward(norm_y(), residual, mean(), rstd(), residual, branch, weight(), bias(),
-                                kEpsilon, dropout, compute_);
+    residual_norm_forward(norm_y(), residual, mean(), rstd(), residual, branch, weight(), bias(), kEpsilon,
+                          dropout, compute_);
     activation_forward(y, norm_y(), Activation::kGeluTanh, compute_);
     accumulate_sum_of_squares(sum_of_squares, y, compute_);
     activation_backward(norm_y(), y, norm_y(), Activation::kGeluTanh, compute_);
     fill(dsum(), 0.0F, compute_);
-    residual_layer_norm_backward(dsum(), branch, gradients().slice(0, 0, kWidth),
-                                 gradients().slice(0, kWidth, 2 * kWidth), norm_y(), residual, mean(), rstd(),
-                                 weight(), dropout, compute_);
+    residual_norm_backward(dsum(), branch, gradients().slice(0, 0, kWidth),
+                           gradients().slice(0, kWidth, 2 * kWidth), norm_y(), residual, mean(), rstd(),
+                           weight(), dropout, compute_);
     AdamWOptions options = kOptions;
     options.step = step + 1;
     adamw_step(parameters(), flat(moments_, 0), flat(moments_, 1), gradients(),

@@ -8,14 +8,6 @@
 
 namespace trireme::vgpu {
 
-// `height` rows of `width` bytes, each `pitch` bytes after the one before.
-struct Rows {
-  uint64_t begin = 0;
-  size_t pitch = 0;
-
-  uint64_t row(size_t n) const { return begin + n * pitch; }
-};
-
 // A copy as the API asks for it.  kWaits: the function returns when it is done (cudaMemcpy); kMayWait: only
 // where CUDA can't do it otherwise (cudaMemcpyAsync from or to pageable memory).
 enum class CopyMode { kWaits, kMayWait };

@@ -1,0 +1,158 @@
+#include "kernels/cross_entropy.h"
+#include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/vector.cuh"
+
+namespace trireme::cuda {
+namespace {
+
+constexpr int kThreads = 512;  // of a block, which has a row
+constexpr float kLog2E = 1.4426950408889634F;
+
+// 2^(x log2 e); the device's own, off by a few units in the last place.
+__device__ inline float fast_exp(float x) {
+  return exp2f(x * kLog2E);
+}
+
+// Calls use.operator()<w>(v) for packs of w columns, all of them together.
+template <int kWidth, typename Use>
+__device__ inline void for_each_column(int width, Use use) {
+  const int whole = width - width % kWidth;
+  for (int v = static_cast<int>(threadIdx.x) * kWidth; v < whole; v += kThreads * kWidth)
+    use.template operator()<kWidth>(v);
+  if constexpr (kWidth > 1) {
+    const int v = whole + static_cast<int>(threadIdx.x);
+    if (v < width) use.template operator()<1>(v);
+  }
+}
+
+// The sum of exp(x - largest) over some x, and the sum of x.
+struct Sums {
+  float largest = -3.4028235e38F;  // finite, so that a row of -Inf is not Inf - Inf
+  float exponentials = 0.0F;
+  float numbers = 0.0F;
+
+  template <int w>
+  __device__ void add(const Floats<w>& x) {
+    float now = largest;
+#pragma unroll
+    for (int j = 0; j < w; ++j) now = fmaxf(now, x[j]);
+    exponentials *= fast_exp(largest - now);
+    largest = now;
+#pragma unroll
+    for (int j = 0; j < w; ++j) {
+      exponentials += fast_exp(x[j] - now);
+      numbers += x[j];
+    }
+  }
+
+  __device__ void add(const Sums& other) {
+    const float now = fmaxf(largest, other.largest);
+    exponentials =
+        exponentials * fast_exp(largest - now) + other.exponentials * fast_exp(other.largest - now);
+    largest = now;
+    numbers += other.numbers;
+  }
+
+  __device__ Sums from_lane(int distance) const {
+    return {__shfl_xor_sync(0xFFFFFFFFU, largest, distance),
+            __shfl_xor_sync(0xFFFFFFFFU, exponentials, distance),
+            __shfl_xor_sync(0xFFFFFFFFU, numbers, distance)};
+  }
+};
+
+// The first warp gets the sums of all of the block's threads, which all call it, once.
+__device__ inline Sums block_sums(Sums sums) {
+  constexpr int kWarps = kThreads / kWarpSize;
+  __shared__ Sums of_warps[kWarps];
+#pragma unroll
+  for (int distance = kWarpSize / 2; distance > 0; distance /= 2) sums.add(sums.from_lane(distance));
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  if (lane == 0) of_warps[warp] = sums;
+  __syncthreads();
+  if (warp > 0) return sums;
+  sums = lane < kWarps ? of_warps[lane] : Sums{};
+#pragma unroll
+  for (int distance = kWarps / 2; distance > 0; distance /= 2) sums.add(sums.from_lane(distance));
+  return sums;
+}
+
+// The row's target.
+__device__ inline int checked_target(const std::int32_t* targets, int width) {
+  const int target = targets[blockIdx.x];
+  if (target != kIgnoredTarget && (target < 0 || target >= width)) __trap();
+  return target;
+}
+
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kThreads)
+    softmax_loss(float* lse, float* target_logit, const T* logits, std::int64_t stride,
+                 const std::int32_t* targets, float label_smoothing, int width) {
+  const T* const row = logits + static_cast<std::int64_t>(blockIdx.x) * stride;
+  const int target = checked_target(targets, width);
+  if (target == kIgnoredTarget) {
+    if (threadIdx.x == 0) lse[blockIdx.x] = target_logit[blockIdx.x] = 0.0F;
+    return;
+  }
+  Sums sums;
+  for_each_column<kWidth>(width, [&]<int w>(int v) { sums.add(load_floats<w>(row + v)); });
+  sums = block_sums(sums);
+  if (threadIdx.x > 0) return;
+  lse[blockIdx.x] = sums.largest + logf(sums.exponentials);
+  float at_target = load_floats<1>(row + target)[0];
+  // Not by 0: an impossible token's logit is -Inf.
+  if (label_smoothing > 0.0F)
+    at_target += label_smoothing * (sums.numbers / static_cast<float>(width) - at_target);
+  target_logit[blockIdx.x] = at_target;
+}
+
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kThreads)
+    softmax_gradient(T* dlogits, std::int64_t dstride, const T* logits, std::int64_t stride, const float* lse,
+                     const std::int32_t* targets, float label_smoothing, float scale, int width) {
+  const T* const row = logits + static_cast<std::int64_t>(blockIdx.x) * stride;
+  T* const drow = dlogits + static_cast<std::int64_t>(blockIdx.x) * dstride;
+  const int target = checked_target(targets, width);
+  const bool is_ignored = target == kIgnoredTarget;
+  const float log_sum = lse[blockIdx.x];
+  const float everywhere = scale * label_smoothing / static_cast<float>(width);
+  const float at_target = scale * (1.0F - label_smoothing);
+  for_each_column<kWidth>(width, [&]<int w>(int v) {
+    Floats<w> x = load_floats<w>(row + v);
+#pragma unroll
+    for (int j = 0; j < w; ++j) {
+      x[j] = scale * fast_exp(x[j] - log_sum) - everywhere - (v + j == target ? at_target : 0.0F);
+      if (is_ignored) x[j] = 0.0F;
+    }
+    store(drow + v, pack<T>(x));
+  });
+}
+
+// Whether rows begin at multiples of 16 bytes.
+bool rows_are_aligned(const Tensor& x_NV) {
+  return are_aligned(x_NV.raw_data()) && x_NV.stride(0) * size_bytes(x_NV.dtype()) % 16 == 0;
+}
+
+}  // namespace
+
+void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
+                           float label_smoothing, Stream stream) {
+  with_type_and_width(logits_NV.dtype(), rows_are_aligned(logits_NV), [&]<typename T, int kWidth>() {
+    launch(softmax_loss<T, kWidth>, {logits_NV.dim(0), kThreads}, stream, lse_N.data<float>(),
+           target_logit_N.data<float>(), logits_NV.data<T>(), logits_NV.stride(0),
+           targets_N.data<std::int32_t>(), label_smoothing, static_cast<int>(logits_NV.dim(1)));
+  });
+}
+
+void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N,
+                            float label_smoothing, float scale, Stream stream) {
+  const bool aligned = rows_are_aligned(logits_NV) && rows_are_aligned(dlogits_NV);
+  with_type_and_width(logits_NV.dtype(), aligned, [&]<typename T, int kWidth>() {
+    launch(softmax_gradient<T, kWidth>, {logits_NV.dim(0), kThreads}, stream, dlogits_NV.data<T>(),
+           dlogits_NV.stride(0), logits_NV.data<T>(), logits_NV.stride(0), lse_N.data<float>(),
+           targets_N.data<std::int32_t>(), label_smoothing, scale, static_cast<int>(logits_NV.dim(1)));
+  });
+}
+
+}  // namespace trireme::cuda

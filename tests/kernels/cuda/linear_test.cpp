@@ -1,0 +1,92 @@
+// Products in bf16, whose weight gradients are fp32, with the epilogues that only cuBLASLt has.
+#include "kernels/linear.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "kernels/matmul.h"
+#include "tests/kernels/cuda/tolerance.h"
+#include "tests/kernels/operand.h"
+#include "tests/reference/activation.h"
+#include "tests/reference/linear.h"
+
+namespace trireme {
+namespace {
+
+using reference::Array;
+
+constexpr DType kBf16 = DType::kBfloat16;
+
+struct Case {
+  std::int64_t n, i, o;
+};
+// Whole vectors, and rows of odd lengths.
+constexpr Case kCases[] = {{64, 32, 48}, {5, 40, 16}, {33, 31, 17}};
+
+Array added(Array x, const Array& y) {
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+  return x;
+}
+
+TEST(CudaLinear, ActivationForward) {
+  for (const Case& c : kCases) {
+    for (const Activation activation : {Activation::kGeluTanh, Activation::kRelu}) {
+      for (const bool with_bias : {true, false}) {
+        SCOPED_TRACE(testing::Message() << c.n << " x " << c.i << " x " << c.o << " bias " << with_bias);
+        const Operand x = Operand::random({c.n, c.i}, 1, 1.0, {}, kBf16);
+        const Operand w =
+            Operand::random({c.o, c.i}, 2, 1.0 / std::sqrt(static_cast<double>(c.i)), {}, kBf16);
+        const Operand bias = Operand::random({c.o}, 3, 1.0, {}, kBf16);
+        const Operand pre = Operand::poisoned({c.n, c.o}, {}, kBf16);
+        const Operand y = Operand::poisoned({c.n, c.o}, {}, kBf16);
+        linear_activation_forward(y, pre, x, w, with_bias ? bias.tensor() : Tensor(), activation,
+                                  test_stream());
+        const Array exact =
+            reference::linear(x.doubles(), w.doubles(), with_bias ? bias.doubles() : Array(), c.n, c.i, c.o);
+        expect_as_good_as(pre, rounded(exact, kBf16), exact, "preactivation");
+        const auto activated = [&](Array values) {
+          for (double& value : values) value = reference::activation(activation, value);
+          return values;
+        };
+        // As plain arithmetic has it that also goes by way of a rounded preactivation.
+        expect_as_good_as(y, rounded(activated(rounded(exact, kBf16)), kBf16), activated(exact), "y");
+        linear_activation_forward(y, y, x, w, with_bias ? bias.tensor() : Tensor(), activation,
+                                  test_stream());
+        expect_as_good_as(y, rounded(activated(rounded(exact, kBf16)), kBf16), activated(exact),
+                          "y in place");
+      }
+    }
+  }
+}
+
+TEST(CudaLinear, Backward) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(testing::Message() << c.n << " x " << c.i << " x " << c.o);
+    const Operand x = Operand::random({c.n, c.i}, 1, 1.0, {}, kBf16);
+    const Operand w = Operand::random({c.o, c.i}, 2, 1.0, {}, kBf16);
+    const Operand dy = Operand::random({c.n, c.o}, 4, 1.0, {}, kBf16);
+    const Operand dx = Operand::poisoned({c.n, c.i}, {}, kBf16);
+    const Operand dw = Operand::random({c.o, c.i}, 5);
+    const Operand dbias = Operand::random({c.o}, 6);
+    const auto exact = reference::linear_backward(dy.doubles(), x.doubles(), w.doubles(), c.n, c.i, c.o);
+    const Array expected_dw = added(exact.dw, dw.doubles());
+    const Array expected_dbias = added(exact.dbias, dbias.doubles());
+    linear_backward(dx, dw, dbias, dy, x, w, test_stream());
+    expect_as_good_as(dx, rounded(exact.dx, kBf16), exact.dx, "dx");
+    dw.expect_near(expected_dw, 1e-5, "dw");
+    dbias.expect_near(expected_dbias, 1e-5, "dbias");
+  }
+}
+
+// As the output layer has it: logits in fp32 of operands in bf16.
+TEST(CudaLinear, ProductOfBf16InFp32) {
+  const Operand a = Operand::random({9, 24}, 1, 1.0, {}, kBf16);
+  const Operand b = Operand::random({40, 24}, 2, 1.0, {}, kBf16);
+  const Operand c = Operand::poisoned({9, 40}, {9, 48});
+  matmul(c, a, b, {.transpose_b = true}, test_stream());
+  c.expect_near(reference::linear(a.doubles(), b.doubles(), {}, 9, 24, 40), 1e-5, "c");
+}
+
+}  // namespace
+}  // namespace trireme

@@ -1,0 +1,71 @@
+#include "tests/vgpu/runtime/library.h"
+
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "tests/vgpu/report.h"
+#include "tests/vgpu/runtime/api.h"
+#include "tests/vgpu/runtime/rows.h"
+
+namespace trireme::vgpu {
+namespace {
+
+struct Operand {
+  VgpuOperand asked;
+  Side side;
+};
+
+void check(const std::vector<Operand>& operands, const Running& running, const std::string& call) {
+  for (const auto& [asked, side] : operands) {
+    if (asked.is_read) {
+      check_order(side, running, asked.width, asked.height, Access::kRead, call);
+      check_written(side, asked.width, asked.height, "read", call);
+    }
+    if (asked.is_written) check_order(side, running, asked.width, asked.height, Access::kWrite, call);
+  }
+}
+
+void mark_written(const std::vector<Operand>& operands) {
+  for (const auto& [asked, side] : operands) {
+    for (size_t n = 0; asked.is_written && n < asked.height; ++n)
+      std::memset(side.region->state(side.rows.row(n)), kWritten, asked.width);
+  }
+}
+
+}  // namespace
+}  // namespace trireme::vgpu
+
+using namespace trireme::vgpu;
+
+cudaError_t vgpu_submit(const char* name, cudaStream_t stream_handle, const VgpuOperand* asked,
+                        int num_operands, void (*execute)(void*, uint8_t* const*), void* context,
+                        void (*release)(void*)) {
+  const std::shared_ptr<void> owner(context, release);
+  return api_call(name, [&] {
+    Stream* const stream = stream_of(stream_handle);
+    if (!stream) return cudaErrorInvalidResourceHandle;
+    std::vector<Operand> operands;
+    for (int i = 0; i < num_operands; ++i) {
+      const VgpuOperand& operand = asked[i];
+      const Side side = side_of(operand.begin, operand.pitch, operand.width, operand.height);
+      if (!side.is_device)
+        give_up(Finding::kHostPointer, text("operand ", i, " is not memory of a device"), where_called());
+      if (side.region->device() != stream->device())
+        give_up(Finding::kOtherDevice, text("operand ", i, " is memory of device ", side.region->device()),
+                where_called());
+      operands.push_back({operand, side});
+    }
+    const auto run = [=, call = where_called()](const Running& running) {
+      check(operands, running, call);
+      std::vector<uint8_t*> bytes;
+      for (const Operand& operand : operands)
+        bytes.push_back(bytes_at(operand.side, operand.side.rows.begin));
+      execute(owner.get(), bytes.data());
+      mark_written(operands);
+    };
+    Streams::get().submit(*stream, name, run);
+    return cudaSuccess;
+  });
+}
