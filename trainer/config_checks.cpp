@@ -87,6 +87,7 @@ class Checks {
   void check_model() const {
     const ModelConfig& model = config_.model;
     check_dropout();
+    check_rope_scaling();
     if (!translates() && model.encoder_layers > 0) {
       throw UserError(where({"model.encoder_layers"}),
                       "model.encoder_layers is set, but a decoder has no encoder",
@@ -113,6 +114,72 @@ class Checks {
                       "positions rope turns pairs of numbers, and a head has " + std::to_string(head_width),
                       "set model.head_width to an even number");
     }
+  }
+
+  void check_rope_scaling() const {
+    const ModelConfig& model = config_.model;
+    const std::string& scaling = model.rope_scaling;
+    const bool llama3 = scaling == "llama3", yarn = scaling == "yarn";
+    if (scaling != "none" && model.positions != "rope") {
+      throw UserError(where({"model.rope_scaling"}),
+                      "rope_scaling " + scaling + " is of positions rope, not of " + model.positions,
+                      "set model.positions = \"rope\"");
+    }
+    check_idle_rope_keys(scaling == "none", llama3, yarn);
+    if (scaling == "none") return;
+
+    if (model.rope_factor == 1.0) {
+      throw UserError(where({"model.rope_factor", "model.rope_scaling"}),
+                      "rope_scaling " + scaling + " by a factor of 1 changes nothing",
+                      "set model.rope_factor, or model.rope_scaling = \"none\"");
+    }
+    if ((llama3 || yarn) && model.rope_original_context == 0) {
+      throw UserError(where({"model.rope_original_context", "model.rope_scaling"}),
+                      "rope_scaling " + scaling + " asks for the context of the earlier training",
+                      "set model.rope_original_context");
+    }
+    check_rope_bounds(llama3, "model.rope_low_frequency_factor", model.rope_low_frequency_factor,
+                      "model.rope_high_frequency_factor", model.rope_high_frequency_factor);
+    check_rope_bounds(yarn, "model.rope_beta_slow", model.rope_beta_slow, "model.rope_beta_fast",
+                      model.rope_beta_fast);
+  }
+
+  // A key that the model's scaling doesn't read was set by mistake.
+  void check_idle_rope_keys(bool none, bool llama3, bool yarn) const {
+    const ModelConfig& model = config_.model;
+    const ModelConfig defaults;
+    const struct {
+      std::string_view path;
+      bool is_set;
+      std::string_view remedy;
+    } idle[] = {
+        {"model.rope_factor", none && model.rope_factor != defaults.rope_factor,
+         "linear, llama3 and yarn read"},
+        {"model.rope_original_context", !llama3 && !yarn && model.rope_original_context > 0,
+         "llama3 and yarn read"},
+        {"model.rope_low_frequency_factor",
+         !llama3 && model.rope_low_frequency_factor != defaults.rope_low_frequency_factor, "llama3 reads"},
+        {"model.rope_high_frequency_factor",
+         !llama3 && model.rope_high_frequency_factor != defaults.rope_high_frequency_factor, "llama3 reads"},
+        {"model.rope_beta_fast", !yarn && model.rope_beta_fast != defaults.rope_beta_fast, "yarn reads"},
+        {"model.rope_beta_slow", !yarn && model.rope_beta_slow != defaults.rope_beta_slow, "yarn reads"},
+        {"model.rope_attention_factor", !yarn && model.rope_attention_factor > 0.0, "yarn reads"},
+    };
+    for (const auto& key : idle) {
+      if (!key.is_set) continue;
+      throw UserError(where({key.path}),
+                      std::string(key.path) + " is set, but model.rope_scaling is " + model.rope_scaling,
+                      "only " + std::string(key.remedy) + " it");
+    }
+  }
+
+  void check_rope_bounds(bool used, std::string_view low_path, double low, std::string_view high_path,
+                         double high) const {
+    if (!used || low < high) return;
+    throw UserError(where({low_path, high_path}),
+                    std::string(low_path) + " = " + toml_value(low) + " is not below " +
+                        std::string(high_path) + " = " + toml_value(high),
+                    "");
   }
 
   void check_dropout() const {
