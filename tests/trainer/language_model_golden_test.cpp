@@ -98,7 +98,8 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, LanguageModelGolden,
-                         testing::Values("gpt2", "llama", "qwen2", "paper", "alibi", "window", "geglu"),
+                         testing::Values("gpt2", "llama", "qwen2", "paper", "alibi", "window", "geglu",
+                                         "linear", "llama3_bounds", "yarn_bounds"),
                          [](const auto& name) { return std::string(name.param); });
 
 }  // namespace

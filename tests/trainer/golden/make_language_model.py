@@ -8,6 +8,7 @@ numbers of a few bytes is stored.  Needs numpy and torch:  ./make_language_model
 """
 import json
 import math
+import os
 
 import numpy
 import torch
@@ -28,6 +29,11 @@ MODELS = {
     "window": {"activation": "silu", "window": 4, "tied_embeddings": False, "positions": "none"},
     "geglu": {"norm_placement": "post", "norm": "rms", "activation": "geglu", "biases": "none"},
 }
+# Rope's frequencies as `transformers` stretches them: cases of make_rope_frequencies.py.
+with open(os.path.join(os.path.dirname(__file__), "rope_frequencies.json")) as file:
+    FREQUENCIES = json.load(file)
+for case in ("linear", "llama3_bounds", "yarn_bounds"):
+    MODELS[case] = MODELS["llama"] | FREQUENCIES[case]["options"] | {"stretched": case}
 BATCH, STEPS, SEED = 3, 20, 11
 INIT_STDDEV = 0.08
 LEARNING_RATE, MIN_LEARNING_RATE, WARMUP = 3e-3, 3e-4, 4
@@ -111,13 +117,17 @@ def sinusoids():
     return torch.stack((angle.sin(), angle.cos()), -1).reshape(CONTEXT, WIDTH)
 
 
-def rotate(x, theta):
+def rotate(o, x):
     """RoPE of x [B, H, T, D]: the first half of D with the second."""
     half = x.shape[-1] // 2
-    frequency = theta ** (-torch.arange(half, dtype=torch.float64) / half)
+    frequency = o["rope_theta"] ** (-torch.arange(half, dtype=torch.float64) / half)
+    amplitude = 1.0
+    if "stretched" in o:
+        frequency = torch.tensor(FREQUENCIES[o["stretched"]]["radians"], dtype=torch.float64)
+        amplitude = FREQUENCIES[o["stretched"]]["amplitude"]
     angle = torch.arange(x.shape[-2], dtype=torch.float64)[:, None] * frequency
     a, b = x[..., :half], x[..., half:]
-    return torch.cat((a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()), -1)
+    return amplitude * torch.cat((a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()), -1)
 
 
 def alibi_slopes(heads):
@@ -152,7 +162,7 @@ def forward_loss(o, p, tokens, targets):
         qkv = linear(name + ".qkv", x).view(BATCH, CONTEXT, heads + 2 * kv_heads, head_width).transpose(1, 2)
         q, k, v = qkv.split((heads, kv_heads, kv_heads), 1)
         if o["positions"] == "rope":
-            q, k = rotate(q, o["rope_theta"]), rotate(k, o["rope_theta"])
+            q, k = rotate(o, q), rotate(o, k)
         k, v = (kv.repeat_interleave(heads // kv_heads, 1) for kv in (k, v))
         distance = torch.arange(CONTEXT)[:, None] - torch.arange(CONTEXT)
         scores = q @ k.transpose(-1, -2) / math.sqrt(head_width)
