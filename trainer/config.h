@@ -18,8 +18,9 @@ struct RunConfig {
 };
 
 struct DataConfig {
-  std::string path;           // folder that `trireme prepare` wrote; required
-  std::int64_t prefetch = 4;  // microbatches read ahead
+  std::string path;                  // folder that `trireme prepare` wrote; required
+  std::string documents = "joined";  // joined | separate
+  std::int64_t prefetch = 4;         // microbatches read ahead
 };
 
 struct ModelConfig {

@@ -41,6 +41,12 @@ class Checks {
 
   void check_batch_of_pairs() const {
     const TrainConfig& train = config_.train;
+    if (config_.data.documents != "joined") {
+      throw UserError(where({"data.documents"}),
+                      "data.documents = " + toml_value(config_.data.documents) +
+                          " is of text, not of pairs of sentences, which are apart anyway",
+                      "leave it out");
+    }
     if (train.batch_sequences > 0) {
       throw UserError(where({"train.batch_sequences"}),
                       "train.batch_sequences counts sequences of text, not pairs of sentences",

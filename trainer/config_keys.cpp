@@ -62,6 +62,10 @@ std::vector<ConfigKey> make_keys() {
        "CPU threads of each rank; 0 divides the node's cores among its ranks."},
 
       {TRIREME_KEY(data, path), required(), "Folder of shards that `trireme prepare` wrote."},
+      {TRIREME_KEY(data, documents), one_of({"joined", "separate"}),
+       "Whether a sequence of text is one, or attention stays inside each of its documents and positions "
+       "begin "
+       "anew with each."},
       {TRIREME_KEY(data, prefetch), between(1, 1024), "Microbatches read ahead of the one being computed."},
 
       {TRIREME_KEY(model, kind), one_of<ModelKind>(),

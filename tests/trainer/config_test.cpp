@@ -188,6 +188,11 @@ TEST(Config, ImpossibleCombinationsAreRefused) {
       error_beside_least("model.head_width = 33\nmodel.positions = 'rope'"),
       "run.toml:5: positions rope turns pairs of numbers, and a head has 33; set model.head_width to an even "
       "number");
+  EXPECT_EQ(
+      error_of("[run]\ndirectory = 'r'\n[data]\npath = 'd'\ndocuments = 'separate'\n[model]\n"
+               "kind = 'encoder_decoder'\n[train]\nbatch_tokens = 4096"),
+      "run.toml:5: data.documents = \"separate\" is of text, not of pairs of sentences, which are apart "
+      "anyway; leave it out");
   EXPECT_EQ(error_beside_least("model.rope_scaling = 'linear'"),
             "run.toml:4: rope_scaling linear is of positions rope, not of learned; set model.positions = "
             "\"rope\"");
