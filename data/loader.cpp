@@ -24,24 +24,49 @@ const BatchPlan& checked(const TokenDataset& dataset, const BatchPlan& plan, std
   return plan;
 }
 
-void resize(Batch& batch, std::int64_t first_sample, std::int64_t sequences,
-            std::int64_t tokens_per_sequence) {
+void resize(Batch& batch, std::int64_t first_sample, std::int64_t sequences, std::int64_t tokens_per_sequence,
+            Documents documents) {
   batch.first_sample = first_sample;
   batch.sequences = sequences;
   batch.tokens_per_sequence = tokens_per_sequence;
   const auto size = static_cast<std::size_t>(sequences * tokens_per_sequence);
   batch.inputs.resize(size);
   batch.targets.resize(size);
+  batch.documents.resize(documents == Documents::kSeparate ? size : 0);
+  batch.positions.resize(batch.documents.size());
 }
 
-// `window` is scratch.
+// `starts` is scratch.
+void separate_documents(TokenDataset& dataset, std::int64_t position, std::int64_t row,
+                        std::vector<std::int64_t>& starts, Batch& batch) {
+  const std::int64_t length = batch.tokens_per_sequence;
+  // A document takes in the token before its start; that of the row's first token changes nothing.
+  starts.clear();
+  dataset.document_starts(position + 2, length - 1, starts);
+  auto start = starts.begin();
+  std::int32_t document = 0;
+  std::int64_t begin = 0;
+  for (std::int64_t t = 0; t < length; ++t) {
+    if (start != starts.end() && *start == position + t + 1) {
+      ++start;
+      ++document;
+      begin = t;
+    }
+    const auto i = static_cast<std::size_t>(row * length + t);
+    batch.documents[i] = document;
+    batch.positions[i] = static_cast<std::int32_t>(t - begin);
+  }
+}
+
+// `window` and `starts` are scratch.
 void read_row(TokenDataset& dataset, std::int64_t position, std::int64_t row,
-              std::vector<std::int32_t>& window, Batch& batch) {
+              std::vector<std::int32_t>& window, std::vector<std::int64_t>& starts, Batch& batch) {
   window.resize(static_cast<std::size_t>(batch.tokens_per_sequence) + 1);
   dataset.read(position, window);
   const std::int64_t begin = row * batch.tokens_per_sequence;
   std::copy(window.begin(), window.end() - 1, batch.inputs.begin() + begin);
   std::copy(window.begin() + 1, window.end(), batch.targets.begin() + begin);
+  if (!batch.documents.empty()) separate_documents(dataset, position, row, starts, batch);
 }
 
 }  // namespace
@@ -66,11 +91,12 @@ void check_length(const TokenDataset& dataset, std::int64_t tokens_per_sequence)
 }
 
 void read_windows(TokenDataset& dataset, std::int64_t first_window, std::int64_t sequences,
-                  std::int64_t tokens_per_sequence, Batch& batch) {
+                  std::int64_t tokens_per_sequence, Documents documents, Batch& batch) {
   std::vector<std::int32_t> window;
-  resize(batch, first_window, sequences, tokens_per_sequence);
+  std::vector<std::int64_t> starts;
+  resize(batch, first_window, sequences, tokens_per_sequence, documents);
   for (std::int64_t row = 0; row < sequences; ++row)
-    read_row(dataset, (first_window + row) * tokens_per_sequence, row, window, batch);
+    read_row(dataset, (first_window + row) * tokens_per_sequence, row, window, starts, batch);
 }
 
 Loader::Loader(TokenDataset& dataset, const BatchPlan& plan, std::int64_t samples_consumed,
@@ -86,9 +112,9 @@ Loader::Loader(TokenDataset& dataset, const BatchPlan& plan, std::int64_t sample
 void Loader::fill(Batch& batch) {
   const std::int64_t sequences = std::min(plan_.microbatch_sequences, rows_.end - next_row_);
   const std::int64_t first_sample = step_sample_ + next_row_;
-  resize(batch, first_sample, sequences, plan_.tokens_per_sequence);
+  resize(batch, first_sample, sequences, plan_.tokens_per_sequence, plan_.documents);
   for (std::int64_t row = 0; row < sequences; ++row)
-    read_row(dataset_, sampler_.position(first_sample + row), row, window_, batch);
+    read_row(dataset_, sampler_.position(first_sample + row), row, window_, starts_, batch);
   next_row_ += sequences;
   if (next_row_ < rows_.end) return;
   next_row_ = rows_.begin;

@@ -21,6 +21,7 @@ struct BatchPlan {
   std::uint64_t seed = 0;                 // of the order of the samples
   int rank = 0;
   int num_ranks = 1;
+  Documents documents = Documents::kJoined;
 };
 
 struct RowRange {
@@ -41,7 +42,7 @@ void check_length(const TokenDataset& dataset, std::int64_t tokens_per_sequence)
 // Windows [first_window, first_window + sequences) of the split in its own order, as for validation.
 // REQUIRES: they are there; Sampler::windows_in() counts them.
 void read_windows(TokenDataset& dataset, std::int64_t first_window, std::int64_t sequences,
-                  std::int64_t tokens_per_sequence, Batch& batch);
+                  std::int64_t tokens_per_sequence, Documents documents, Batch& batch);
 
 // Gives the rank's microbatches one after another, without end.  A thread of its own fills up to `prefetch`
 // of them ahead.  All that a run must remember to go on is the number of samples consumed.
@@ -68,6 +69,7 @@ class Loader {
   std::int64_t step_sample_;  // number of the step's first sample
   std::int64_t next_row_;
   std::vector<std::int32_t> window_;
+  std::vector<std::int64_t> starts_;
 
   Prefetcher<Batch> prefetcher_;  // the last member: its thread uses the others
 };

@@ -24,7 +24,7 @@ TokenDataset::TokenDataset(const std::filesystem::path& folder, const std::strin
   check_files();
   std::int64_t begin = 0;
   for (const ShardFacts& shard : facts().shards) {
-    shards_.push_back({.begin = begin, .tokens = {}, .checksums = {}, .is_checked = {}});
+    shards_.push_back({.begin = begin, .tokens = {}, .checksums = {}, .is_checked = {}, .documents = {}});
     begin += shard.num_tokens;
   }
 }
@@ -51,22 +51,46 @@ void TokenDataset::check_files() const {
   }
 }
 
-void TokenDataset::read(std::int64_t position, std::span<std::int32_t> out) {
-  CHECK(position >= 0 && position + static_cast<std::int64_t>(out.size()) <= num_tokens())
-      << "tokens " << position << " + " << out.size() << " of " << num_tokens();
-  if (out.empty()) return;
+template <typename Part>
+void TokenDataset::for_each_shard(std::int64_t position, std::int64_t size, Part part) {
+  CHECK(position >= 0 && position + size <= num_tokens())
+      << "tokens " << position << " + " << size << " of " << num_tokens();
   const auto after =
       std::upper_bound(shards_.begin(), shards_.end(), position,
                        [](std::int64_t place, const Shard& shard) { return place < shard.begin; });
-  for (auto index = static_cast<std::size_t>(after - shards_.begin()) - 1; !out.empty(); ++index) {
+  for (auto index = static_cast<std::size_t>(after - shards_.begin()) - 1; size > 0; ++index) {
     const std::int64_t begin = position - shards_[index].begin;
-    const std::int64_t left_in_shard = facts().shards[index].num_tokens - begin;
-    const auto part =
-        out.first(static_cast<std::size_t>(std::min(static_cast<std::int64_t>(out.size()), left_in_shard)));
-    read_from_shard(index, begin, part);
-    position += static_cast<std::int64_t>(part.size());
-    out = out.subspan(part.size());
+    const std::int64_t here = std::min(size, facts().shards[index].num_tokens - begin);
+    part(index, begin, here);
+    position += here;
+    size -= here;
   }
+}
+
+void TokenDataset::read(std::int64_t position, std::span<std::int32_t> out) {
+  for_each_shard(position, static_cast<std::int64_t>(out.size()),
+                 [&](std::size_t index, std::int64_t begin, std::int64_t size) {
+                   read_from_shard(index, begin, out.first(static_cast<std::size_t>(size)));
+                   out = out.subspan(static_cast<std::size_t>(size));
+                 });
+}
+
+void TokenDataset::document_starts(std::int64_t position, std::int64_t size,
+                                   std::vector<std::int64_t>& starts) {
+  for_each_shard(position, size, [&](std::size_t index, std::int64_t begin, std::int64_t here) {
+    DocumentStarts& documents = documents_of(index);
+    documents.append(open(index), begin, begin + here, shards_[index].begin, starts);
+  });
+}
+
+DocumentStarts& TokenDataset::documents_of(std::size_t index) {
+  CHECK(manifest_.content == Content::kText);
+  std::optional<DocumentStarts>& documents = shards_[index].documents;
+  if (!documents) {
+    const ShardFacts& shard = facts().shards[index];
+    documents.emplace(open_shard(folder_, shard, manifest_), shard.num_tokens, shard.num_documents);
+  }
+  return *documents;
 }
 
 void TokenDataset::read_from_shard(std::size_t index, std::int64_t begin, std::span<std::int32_t> out) {
@@ -141,6 +165,10 @@ void TokenDataset::verify() {
   for (std::size_t index = 0; index < shards_.size(); ++index) {
     const Hdf5Reader shard = open_shard(folder_, facts().shards[index], manifest_);
     for (const char* array : arrays_beside_tokens(manifest_.content)) shard.verify(array);
+    if (manifest_.content == Content::kText) {
+      std::vector<std::int64_t> starts;
+      document_starts(shards_[index].begin, facts().shards[index].num_tokens, starts);
+    }
     const File& file = open(index);
     for (std::size_t block = 0; block < shards_[index].is_checked.size(); ++block)
       check_block(file, index, static_cast<std::int64_t>(block));

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <list>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "data/document_starts.h"
 #include "data/file.h"
 #include "data/hdf5_file.h"
 #include "data/manifest.h"
@@ -37,6 +39,9 @@ class TokenDataset {
 
   // Tokens [position, position + out.size()) of the split.  REQUIRES: they are there.
   void read(std::int64_t position, std::span<std::int32_t> out);
+  // Appends the places in [position, position + size) at which documents begin, ascending.  REQUIRES: they
+  // are there; a split of text.
+  void document_starts(std::int64_t position, std::int64_t size, std::vector<std::int64_t>& starts);
   // Reads everything and checks everything.
   void verify();
 
@@ -57,7 +62,8 @@ class TokenDataset {
     std::int64_t begin = 0;  // its first token in the split
     Hdf5Reader::Array tokens;
     std::vector<std::uint64_t> checksums;
-    std::vector<bool> is_checked;  // by block
+    std::vector<bool> is_checked;             // by block
+    std::optional<DocumentStarts> documents;  // once they have been asked for
   };
   struct OpenShard {
     std::size_t index;
@@ -65,9 +71,13 @@ class TokenDataset {
   };
 
   void check_files() const;
+  // Calls part(index, begin, size) for the parts of the stream that lie in each shard, `begin` counted in it.
+  template <typename Part>
+  void for_each_shard(std::int64_t position, std::int64_t size, Part part);
   const File& open(std::size_t index);
   void check_blocks(const File& file, std::size_t index, std::int64_t begin_byte, std::int64_t end_byte);
   void check_block(const File& file, std::size_t index, std::int64_t block);
+  DocumentStarts& documents_of(std::size_t index);
   void read_from_shard(std::size_t index, std::int64_t begin, std::span<std::int32_t> out);
 
   std::filesystem::path folder_;

@@ -30,6 +30,24 @@ void OperandCheck::dropout(const Dropout& dropout) const {
   CHECK_EQ(dropout.offset % 4, 0U) << op_ << ": offset of dropout";
 }
 
+void OperandCheck::positions(const Tensor& positions_BT, const Shape& tokens, std::int64_t first_position,
+                             std::int64_t num_positions) const {
+  if (!positions_BT) {
+    CHECK(first_position >= 0 && first_position + tokens[1] <= num_positions)
+        << op_ << ": positions [" << first_position << ", " << first_position + tokens[1]
+        << ") of a table of " << num_positions;
+    return;
+  }
+  CHECK_EQ(first_position, 0) << op_ << ": a first position beside positions";
+  operand("positions", positions_BT, tokens, Layout::kContiguous, DType::kInt32);
+  if (!positions_BT.device().is_cpu()) return;
+  const std::int32_t* const positions = positions_BT.data<std::int32_t>();
+  for (std::int64_t i = 0; i < positions_BT.num_elements(); ++i) {
+    CHECK(0 <= positions[i] && positions[i] < num_positions)
+        << op_ << ": position " << positions[i] << " at " << i << ", of a table of " << num_positions;
+  }
+}
+
 void OperandCheck::num_dims(const char* operand, const Tensor& x, int expected) const {
   CHECK_EQ(x.num_dims(), expected) << op_ << ": dimensions of " << operand << " " << x.shape().to_string();
 }

@@ -29,6 +29,10 @@ class OperandCheck {
   // The type that x has and the op's other numbers are to have: float32, on a CUDA device also bfloat16.
   DType type_of_numbers(const char* operand, const Tensor& x) const;
   void dropout(const Dropout& dropout) const;
+  // Rows of a table of `num_positions`, which tokens [B, T] take: those from first_position on, or where they
+  // are given positions[B, T] (int32), which are looked at in the CPU's memory only.
+  void positions(const Tensor& positions_BT, const Shape& tokens, std::int64_t first_position,
+                 std::int64_t num_positions) const;
   void num_dims(const char* operand, const Tensor& x, int expected) const;
 
  private:

@@ -13,7 +13,8 @@ TRIREME_DECLARE_CPU(embedding_backward)
 namespace {
 
 void check_embedding(const OperandCheck& check, Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC,
-                     Tensor position_table_PC, std::int64_t first_position, Dropout dropout) {
+                     Tensor position_table_PC, std::int64_t first_position, Tensor positions_BT,
+                     Dropout dropout) {
   check.num_dims("x", x_BTC, 3);
   check.num_dims("token_table", token_table_VC, 2);
   const std::int64_t t = x_BTC.dim(1);
@@ -25,9 +26,7 @@ void check_embedding(const OperandCheck& check, Tensor x_BTC, Tensor tokens_BT, 
   if (position_table_PC) {
     check.num_dims("position_table", position_table_PC, 2);
     check.operand("position_table", position_table_PC, {position_table_PC.dim(0), c});
-    CHECK(first_position >= 0 && first_position + t <= position_table_PC.dim(0))
-        << "embedding: positions [" << first_position << ", " << first_position + t << ") of a table of "
-        << position_table_PC.dim(0);
+    check.positions(positions_BT, tokens_BT.shape(), first_position, position_table_PC.dim(0));
   }
   const std::int32_t* const tokens = tokens_BT.data<std::int32_t>();
   for (std::int64_t i = 0; i < tokens_BT.num_elements(); ++i) {
@@ -40,19 +39,20 @@ void check_embedding(const OperandCheck& check, Tensor x_BTC, Tensor tokens_BT, 
 }  // namespace
 
 void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Tensor position_table_PC,
-                       std::int64_t first_position, float scale, Dropout dropout, Stream stream) {
+                       std::int64_t first_position, Tensor positions_BT, float scale, Dropout dropout,
+                       Stream stream) {
   check_embedding(OperandCheck("embedding_forward"), x_BTC, tokens_BT, token_table_VC, position_table_PC,
-                  first_position, dropout);
+                  first_position, positions_BT, dropout);
   TRIREME_CPU(embedding_forward)
-  (x_BTC, tokens_BT, token_table_VC, position_table_PC, first_position, scale, dropout, stream);
+  (x_BTC, tokens_BT, token_table_VC, position_table_PC, first_position, positions_BT, scale, dropout, stream);
 }
 
 void embedding_backward(Tensor dtoken_table_VC, Tensor dposition_table_PC, Tensor dx_BTC, Tensor tokens_BT,
-                        float scale, Dropout dropout, Stream stream) {
+                        Tensor positions_BT, float scale, Dropout dropout, Stream stream) {
   check_embedding(OperandCheck("embedding_backward"), dx_BTC, tokens_BT, dtoken_table_VC, dposition_table_PC,
-                  0, dropout);
+                  0, positions_BT, dropout);
   TRIREME_CPU(embedding_backward)
-  (dtoken_table_VC, dposition_table_PC, dx_BTC, tokens_BT, scale, dropout, stream);
+  (dtoken_table_VC, dposition_table_PC, dx_BTC, tokens_BT, positions_BT, scale, dropout, stream);
 }
 
 }  // namespace trireme

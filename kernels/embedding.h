@@ -9,15 +9,16 @@
 
 namespace trireme {
 
-// x[B, T, C] = dropout(scale token_table[tokens[B, T]] + position_table[first_position + t]).
-// `position_table` may be empty.  REQUIRES: every token in [0, V); first_position + T at most the rows of
-// position_table.
+// x[B, T, C] = dropout(scale token_table[tokens[B, T]] + position_table[p]), where p is first_position + t,
+// or positions[B, T] (int32) where these are given, as packed documents need them.  `position_table` may be
+// empty.  REQUIRES: every token in [0, V), every position in [0, P).
 void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Tensor position_table_PC,
-                       std::int64_t first_position, float scale, Dropout dropout, Stream stream);
+                       std::int64_t first_position, Tensor positions_BT, float scale, Dropout dropout,
+                       Stream stream);
 
 // Both tables' gradients +=, for first_position = 0; `dposition_table` may be empty.  Deterministic: each row
 // sums its tokens in batch order.
 void embedding_backward(Tensor dtoken_table_VC, Tensor dposition_table_PC, Tensor dx_BTC, Tensor tokens_BT,
-                        float scale, Dropout dropout, Stream stream);
+                        Tensor positions_BT, float scale, Dropout dropout, Stream stream);
 
 }  // namespace trireme

@@ -18,27 +18,13 @@ void check_rope(const OperandCheck& check, Tensor x_BTHD, Tensor cos_PR, Tensor 
                 std::int64_t first_position, Tensor positions_BT) {
   check.num_dims("x", x_BTHD, 4);
   check.num_dims("cos", cos_PR, 2);
-  const std::int64_t length = x_BTHD.dim(1);
   const std::int64_t width = x_BTHD.dim(3);
   const std::int64_t num_positions = cos_PR.dim(0);
   CHECK_EQ(width % 2, 0) << "rope: heads of width " << width << " have no halves";
   check.operand("x", x_BTHD, x_BTHD.shape(), Layout::kStrided, check.type_of_numbers("x", x_BTHD));
   check.operand("cos", cos_PR, {num_positions, width / 2});
   check.operand("sin", sin_PR, {num_positions, width / 2});
-  check.optional("positions", positions_BT, {x_BTHD.dim(0), length}, Layout::kContiguous, DType::kInt32);
-  if (!positions_BT) {
-    CHECK(first_position >= 0 && first_position + length <= num_positions)
-        << "rope: positions [" << first_position << ", " << first_position + length << ") of a table of "
-        << num_positions;
-    return;
-  }
-  CHECK_EQ(first_position, 0) << "rope: a first position beside positions";
-  if (!positions_BT.device().is_cpu()) return;
-  const std::int32_t* const positions = positions_BT.data<std::int32_t>();
-  for (std::int64_t i = 0; i < positions_BT.num_elements(); ++i) {
-    CHECK(0 <= positions[i] && positions[i] < num_positions)
-        << "rope: position " << positions[i] << " at " << i << ", of a table of " << num_positions;
-  }
+  check.positions(positions_BT, {x_BTHD.dim(0), x_BTHD.dim(1)}, first_position, num_positions);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <toml++/toml.h>
 
 #include "data/user_error.h"
+#include "trainer/config_checks.h"
 #include "trainer/config_keys.h"
 #include "trainer/config_text.h"
 #include "trainer/nearest.h"
@@ -116,10 +117,7 @@ class Reader {
   // REQUIRES: everything is read.
   Config checked() {
     check_required();
-    check_batch();
-    check_model();
-    check_optim();
-    check_checkpoint();
+    check_together(config_, [this](const ConfigPaths& paths) { return where(paths); });
     return config_;
   }
 
@@ -254,7 +252,7 @@ class Reader {
   }
 
   // Where the one of these keys was written that is named first and was written at all.
-  std::string where(std::initializer_list<std::string_view> paths) const {
+  std::string where(const ConfigPaths& paths) const {
     for (const auto path : paths) {
       const std::string& place = places_[*find_key(path)];
       if (!place.empty()) return place;
@@ -269,144 +267,6 @@ class Reader {
       throw UserError(name_, key.path + " is not set",
                       "write it into the file, or add " + key.path + "=... to the command line");
     }
-  }
-
-  void check_batch() {
-    if (translates()) {
-      check_batch_of_pairs();
-    } else {
-      check_batch_of_text();
-    }
-  }
-
-  bool translates() const { return config_.model.kind == "encoder_decoder"; }
-
-  void check_batch_of_pairs() {
-    const TrainConfig& train = config_.train;
-    if (train.batch_sequences > 0) {
-      throw UserError(where({"train.batch_sequences"}),
-                      "train.batch_sequences counts sequences of text, not pairs of sentences",
-                      "set train.batch_tokens instead");
-    }
-    if (train.batch_tokens == 0) {
-      throw UserError(where({"train.batch_tokens"}), "the global batch is not set", "set train.batch_tokens");
-    }
-  }
-
-  void check_batch_of_text() {
-    const TrainConfig& train = config_.train;
-    if (train.microbatch_tokens > 0) {
-      throw UserError(where({"train.microbatch_tokens"}),
-                      "train.microbatch_tokens is of pairs of sentences, not of text",
-                      "set train.microbatch_sequences instead");
-    }
-    if (train.batch_sequences == 0 && train.batch_tokens == 0) {
-      throw UserError(where({"train.batch_sequences", "train.batch_tokens"}), "the global batch is not set",
-                      "set train.batch_sequences or train.batch_tokens");
-    }
-    if (train.batch_sequences > 0 && train.batch_tokens > 0) {
-      throw UserError(where({"train.batch_tokens"}),
-                      "train.batch_tokens and train.batch_sequences are both set",
-                      "set one of them, and the other to 0");
-    }
-    const std::int64_t context = config_.model.context;
-    if (train.batch_tokens % context != 0) {
-      const std::int64_t below = train.batch_tokens / context * context;
-      throw UserError(where({"train.batch_tokens", "model.context"}),
-                      "train.batch_tokens = " + std::to_string(train.batch_tokens) +
-                          " is not a multiple of model.context = " + std::to_string(context),
-                      "for example " + std::to_string(below > 0 ? below : context));
-    }
-    const std::int64_t sequences = batch_sequences(config_);
-    if (config_.parallel.data > sequences) {
-      throw UserError(where({"parallel.data", "train.batch_sequences", "train.batch_tokens"}),
-                      "parallel.data = " + std::to_string(config_.parallel.data) +
-                          " replicas share a batch of " + std::to_string(sequences) + " sequences",
-                      "use at most a replica per sequence, or a larger batch");
-    }
-  }
-
-  void check_model() {
-    const ModelConfig& model = config_.model;
-    check_dropout();
-    if (!translates() && model.encoder_layers > 0) {
-      throw UserError(where({"model.encoder_layers"}),
-                      "model.encoder_layers is set, but a decoder has no encoder",
-                      "set model.kind = \"encoder_decoder\"");
-    }
-    if (model.head_width == 0 && model.width % model.heads != 0) {
-      throw UserError(
-          where({"model.heads", "model.width"}),
-          "model.width = " + std::to_string(model.width) +
-              " is not a multiple of model.heads = " + std::to_string(model.heads),
-          "for example model.heads = " + std::to_string(largest_divisor(model.width, model.heads)));
-    }
-    if (model.kv_heads > 0 && model.heads % model.kv_heads != 0) {
-      throw UserError(
-          where({"model.kv_heads", "model.heads"}),
-          "model.heads = " + std::to_string(model.heads) +
-              " is not a multiple of model.kv_heads = " + std::to_string(model.kv_heads),
-          "for example model.kv_heads = " +
-              std::to_string(largest_divisor(model.heads, std::min(model.kv_heads, model.heads))));
-    }
-    const std::int64_t head_width = model.head_width > 0 ? model.head_width : model.width / model.heads;
-    if (model.positions == "rope" && head_width % 2 != 0) {
-      throw UserError(where({"model.positions", "model.head_width", "model.heads"}),
-                      "positions rope turns pairs of numbers, and a head has " + std::to_string(head_width),
-                      "set model.head_width to an even number");
-    }
-  }
-
-  void check_dropout() {
-    const ModelConfig& model = config_.model;
-    if (model.attention_dropout < 0.0 && model.attention_dropout != -1.0) {
-      throw UserError(where({"model.attention_dropout"}),
-                      "model.attention_dropout = " + toml_value(model.attention_dropout) + " is below 0",
-                      "only -1 is, and stands for model.dropout");
-    }
-    // Masks of sentences of any length begin at multiples of 4.
-    if (translates() && model.dropout > 0.0 && model.width % 4 != 0) {
-      throw UserError(where({"model.width"}),
-                      "model.width = " + std::to_string(model.width) +
-                          " is not a multiple of 4, which dropout in an encoder_decoder asks for",
-                      "for example model.width = " + std::to_string((model.width + 3) / 4 * 4));
-    }
-  }
-
-  // The largest divisor of `x` that is not above `most`.
-  static std::int64_t largest_divisor(std::int64_t x, std::int64_t most) {
-    while (x % most != 0) --most;
-    return most;
-  }
-
-  void check_optim() {
-    const OptimConfig& optim = config_.optim;
-    if (optim.warmup_steps > config_.train.steps) {
-      throw UserError(where({"optim.warmup_steps", "train.steps"}),
-                      "optim.warmup_steps = " + std::to_string(optim.warmup_steps) +
-                          " is more than train.steps = " + std::to_string(config_.train.steps),
-                      "warm up for fewer steps, or train for more");
-    }
-    if (optim.min_learning_rate > optim.learning_rate) {
-      throw UserError(where({"optim.min_learning_rate", "optim.learning_rate"}),
-                      "optim.min_learning_rate = " + toml_value(optim.min_learning_rate) +
-                          " is above optim.learning_rate = " + toml_value(optim.learning_rate),
-                      "");
-    }
-    if (optim.schedule == "inverse_sqrt" && optim.warmup_steps == 0) {
-      throw UserError(where({"optim.schedule"}),
-                      "schedule inverse_sqrt falls from the end of a warm-up, and there is none",
-                      "set optim.warmup_steps");
-    }
-  }
-
-  void check_checkpoint() {
-    const CheckpointConfig& checkpoint = config_.checkpoint;
-    if (checkpoint.every == 0 || checkpoint.keep_every % checkpoint.every == 0) return;
-    throw UserError(where({"checkpoint.keep_every", "checkpoint.every"}),
-                    "checkpoint.keep_every = " + std::to_string(checkpoint.keep_every) +
-                        " is not a multiple of checkpoint.every = " + std::to_string(checkpoint.every),
-                    "those at other steps are never saved");
   }
 
   std::string name_;

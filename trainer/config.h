@@ -18,8 +18,9 @@ struct RunConfig {
 };
 
 struct DataConfig {
-  std::string path;           // folder that `trireme prepare` wrote; required
-  std::int64_t prefetch = 4;  // microbatches read ahead
+  std::string path;                  // folder that `trireme prepare` wrote; required
+  std::string documents = "joined";  // joined | separate
+  std::int64_t prefetch = 4;         // microbatches read ahead
 };
 
 struct ModelConfig {
@@ -39,7 +40,15 @@ struct ModelConfig {
   std::string biases = "all";
   std::string positions = "learned";
   double rope_theta = 10000.0;
-  std::int64_t window = 0;  // of attention; 0: all positions
+  std::string rope_scaling = "none";  // none | linear | llama3 | yarn
+  double rope_factor = 1.0;
+  std::int64_t rope_original_context = 0;   // of llama3 and yarn
+  double rope_low_frequency_factor = 1.0;   // of llama3
+  double rope_high_frequency_factor = 4.0;  // of llama3
+  double rope_beta_fast = 32.0;             // of yarn
+  double rope_beta_slow = 1.0;              // of yarn
+  double rope_attention_factor = 0.0;       // of yarn; 0: 0.1 ln rope_factor + 1
+  std::int64_t window = 0;                  // of attention; 0: all positions
   bool tied_embeddings = true;
   bool tied_source_embedding = true;  // of an encoder-decoder
   double dropout = 0.0;

@@ -62,6 +62,10 @@ std::vector<ConfigKey> make_keys() {
        "CPU threads of each rank; 0 divides the node's cores among its ranks."},
 
       {TRIREME_KEY(data, path), required(), "Folder of shards that `trireme prepare` wrote."},
+      {TRIREME_KEY(data, documents), one_of({"joined", "separate"}),
+       "Whether a sequence of text is one, or attention stays inside each of its documents and positions "
+       "begin "
+       "anew with each."},
       {TRIREME_KEY(data, prefetch), between(1, 1024), "Microbatches read ahead of the one being computed."},
 
       {TRIREME_KEY(model, kind), one_of<ModelKind>(),
@@ -95,6 +99,21 @@ std::vector<ConfigKey> make_keys() {
        "Which linear layers add one: all, only the projection to queries, keys and values, or none."},
       {TRIREME_KEY(model, positions), one_of<Positions>(), "How the model knows where a token stands."},
       {TRIREME_KEY(model, rope_theta), above(1), "Base of the wave lengths under positions rope."},
+      {TRIREME_KEY(model, rope_scaling), one_of<RopeScaling>(),
+       "How rope's wave lengths are stretched for a context longer than that of an earlier training."},
+      {TRIREME_KEY(model, rope_factor), at_least(1), "How many times as long they become, at most."},
+      {TRIREME_KEY(model, rope_original_context), count(0, kLongestContext),
+       "Context of the earlier training; llama3 and yarn tell the wave lengths by it that stay as they are."},
+      {TRIREME_KEY(model, rope_low_frequency_factor), above(0),
+       "llama3: what turns at most so often over the original context is stretched in full."},
+      {TRIREME_KEY(model, rope_high_frequency_factor), above(0),
+       "llama3: what turns at least so often over it is not stretched."},
+      {TRIREME_KEY(model, rope_beta_fast), above(0),
+       "yarn: what turns at least so often over the original context is not stretched."},
+      {TRIREME_KEY(model, rope_beta_slow), above(0),
+       "yarn: what turns at most so often over it is stretched in full."},
+      {TRIREME_KEY(model, rope_attention_factor), at_least(0),
+       "yarn: by which queries and keys are multiplied; 0 stands for 0.1 ln(model.rope_factor) + 1."},
       {TRIREME_KEY(model, window), count(0, kLongestContext),
        "Positions that a token can attend to, itself and those before, in an encoder as many behind; 0 is no "
        "limit."},

@@ -4,11 +4,12 @@
 
 #include "data/loader.h"
 #include "data/sampler.h"
+#include "trainer/batch_tensors.h"
 
 namespace trireme {
 
-double evaluate_loss(Transformer& model, TokenDataset& data, std::int64_t sequences, std::int64_t microbatch,
-                     Communicator& data_axis) {
+double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents, std::int64_t sequences,
+                     std::int64_t microbatch, Communicator& data_axis) {
   const std::int64_t context = model.options().context;
   sequences = std::min(sequences, Sampler::windows_in(data.num_tokens(), context));
   const RowRange rows = rows_of_rank(sequences, data_axis.rank(), data_axis.size());
@@ -18,11 +19,14 @@ double evaluate_loss(Transformer& model, TokenDataset& data, std::int64_t sequen
   Batch batch;
   for (std::int64_t first = rows.begin; first < rows.end; first += microbatch) {
     const std::int64_t count = std::min(microbatch, rows.end - first);
-    read_windows(data, first, count, context, batch);
-    const Shape shape = {count, context};
-    model.forward_loss(loss_1, {batch.inputs.data(), DType::kInt32, shape},
-                       {batch.targets.data(), DType::kInt32, shape},
-                       {.batch = count, .sequence = context, .stream = stream});
+    read_windows(data, first, count, context, documents, batch);
+    const BatchTensors tensors(batch);
+    model.forward_loss(loss_1, tensors.inputs_BT, tensors.targets_BT,
+                       {.batch = count,
+                        .sequence = context,
+                        .documents_BT = tensors.documents_BT,
+                        .positions_BT = tensors.positions_BT,
+                        .stream = stream});
   }
   data_axis.wait(data_axis.all_reduce(loss_1, ReduceOp::kSum, stream), stream);
   return loss_sum / static_cast<double>(sequences * context);

@@ -3,16 +3,18 @@
 
 #include <cstdint>
 
+#include "data/batch.h"
 #include "data/token_dataset.h"
 #include "parallel/communicator.h"
 #include "trainer/model/transformer.h"
 
 namespace trireme {
 
-// Mean cross-entropy in nats per token over the first `sequences` windows of the split, or all that it has, divided
-// among the ranks; without dropout.  The same on every rank.  REQUIRES: the split holds at least one window
-// (check_length), and the model is allocated for passes of `microbatch` sequences of its whole context.
-double evaluate_loss(Transformer& model, TokenDataset& data, std::int64_t sequences, std::int64_t microbatch,
-                     Communicator& data_axis);
+// Mean cross-entropy in nats per token over the first `sequences` windows of the split, or all that it has,
+// divided among the ranks; without dropout.  The same on every rank.  REQUIRES: the split holds at least one
+// window (check_length), and the model is allocated for passes of `microbatch` sequences of its whole
+// context.
+double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents, std::int64_t sequences,
+                     std::int64_t microbatch, Communicator& data_axis);
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "trainer/batch_tensors.h"
 #include "trainer/evaluate.h"
 
 namespace trireme {
@@ -27,7 +28,8 @@ void LanguageModelTask::start(std::int64_t samples_consumed) {
            .microbatch_sequences = config_.train.microbatch_sequences,
            .seed = static_cast<std::uint64_t>(config_.run.seed),
            .rank = data_axis_.rank(),
-           .num_ranks = data_axis_.size()};
+           .num_ranks = data_axis_.size(),
+           .documents = documents_of(config_.data)};
   loader_ = std::make_unique<Loader>(training_data_, plan_, samples_consumed, config_.data.prefetch);
   model_.allocate({.batch = microbatch_sequences(), .sequence = config_.model.context, .training = true});
 }
@@ -40,9 +42,7 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer&
   const std::int64_t microbatches = microbatches_per_step(plan_);
   for (std::int64_t i = 0; i < microbatches; ++i) {
     const Batch& batch = loader_->next();
-    const Shape shape = {batch.sequences, context};
-    const Tensor inputs_BT(const_cast<std::int32_t*>(batch.inputs.data()), DType::kInt32, shape);
-    const Tensor targets_BT(const_cast<std::int32_t*>(batch.targets.data()), DType::kInt32, shape);
+    const BatchTensors tensors(batch);
     const Pass pass{.batch = batch.sequences,
                     .sequence = context,
                     .dropout = {.probability = model_.options().dropout,
@@ -50,10 +50,12 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer&
                                 .seed = static_cast<std::uint64_t>(config_.run.seed),
                                 .step = step,
                                 .first_sequence = batch.first_sample},
+                    .documents_BT = tensors.documents_BT,
+                    .positions_BT = tensors.positions_BT,
                     .label_smoothing = static_cast<float>(config_.train.label_smoothing),
                     .stream = stream};
     reducer.begin(/*is_last_microbatch=*/i + 1 == microbatches);
-    model_.forward_backward(loss_1, inputs_BT, targets_BT, scale, reducer, pass);
+    model_.forward_backward(loss_1, tensors.inputs_BT, tensors.targets_BT, scale, reducer, pass);
   }
   return {.samples = batch_sequences_,
           .tokens = tokens,
@@ -61,8 +63,8 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer&
 }
 
 Validation LanguageModelTask::validate() {
-  return {.loss = evaluate_loss(model_, validation_data_, config_.train.eval_sequences,
-                                microbatch_sequences(), data_axis_)};
+  return {.loss = evaluate_loss(model_, validation_data_, documents_of(config_.data),
+                                config_.train.eval_sequences, microbatch_sequences(), data_axis_)};
 }
 
 }  // namespace trireme

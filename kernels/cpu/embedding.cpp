@@ -9,14 +9,15 @@
 TRIREME_BEGIN_ISA
 
 void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Tensor position_table_PC,
-                       std::int64_t first_position, float scale, Dropout dropout, Stream) {
+                       std::int64_t first_position, Tensor positions_BT, float scale, Dropout dropout,
+                       Stream) {
   const std::int64_t length = x_BTC.dim(1);
   const std::int64_t width = x_BTC.dim(2);
   float* const x = x_BTC.data<float>();
   const std::int32_t* const tokens = tokens_BT.data<std::int32_t>();
   const float* const token_table = token_table_VC.data<float>();
-  const float* const positions =
-      position_table_PC ? position_table_PC.data<float>() + first_position * width : nullptr;
+  const float* const position_table = position_table_PC ? position_table_PC.data<float>() : nullptr;
+  const std::int32_t* const positions = positions_BT ? positions_BT.data<std::int32_t>() : nullptr;
   const DropoutMask mask(dropout);
   const DropoutMask* const mask_if_any = dropout ? &mask : nullptr;
 
@@ -25,8 +26,9 @@ void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Te
     for (std::int64_t n = begin; n < end; ++n) {
       float* const out = x + n * width;
       const float* const token = token_table + tokens[n] * width;
-      if (positions != nullptr) {
-        const float* const position = positions + n % length * width;
+      if (position_table != nullptr) {
+        const std::int64_t place = positions == nullptr ? first_position + n % length : positions[n];
+        const float* const position = position_table + place * width;
 #pragma omp simd
         for (std::int64_t c = 0; c < width; ++c) out[c] = scale * token[c] + position[c];
       } else {
@@ -43,13 +45,14 @@ void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Te
 }
 
 void embedding_backward(Tensor dtoken_table_VC, Tensor dposition_table_PC, Tensor dx_BTC, Tensor tokens_BT,
-                        float scale, Dropout dropout, Stream) {
+                        Tensor positions_BT, float scale, Dropout dropout, Stream) {
   const std::int64_t length = dx_BTC.dim(1);
   const std::int64_t width = dx_BTC.dim(2);
   const std::int64_t num_tokens = tokens_BT.num_elements();
   const float* const dx = dx_BTC.data<float>();
   const std::int32_t* const tokens = tokens_BT.data<std::int32_t>();
   float* const dtokens = dtoken_table_VC.data<float>();
+  const std::int32_t* const positions = positions_BT ? positions_BT.data<std::int32_t>() : nullptr;
   float* const dpositions = dposition_table_PC ? dposition_table_PC.data<float>() : nullptr;
   const DropoutMask mask(dropout);
   const DropoutMask* const mask_if_any = dropout ? &mask : nullptr;
@@ -70,7 +73,7 @@ void embedding_backward(Tensor dtoken_table_VC, Tensor dposition_table_PC, Tenso
 #pragma omp simd
       for (std::int64_t c = begin; c < end; ++c) dtoken[c] += scale * gradient[c - begin];
       if (dpositions == nullptr) continue;
-      float* const dposition = dpositions + n % length * width;
+      float* const dposition = dpositions + (positions == nullptr ? n % length : positions[n]) * width;
 #pragma omp simd
       for (std::int64_t c = begin; c < end; ++c) dposition[c] += gradient[c - begin];
     }

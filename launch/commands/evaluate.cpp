@@ -16,6 +16,7 @@
 #include "data/user_error.h"
 #include "launch/commands/beam_arguments.h"
 #include "parallel/process.h"
+#include "trainer/batch_tensors.h"
 #include "trainer/config.h"
 #include "trainer/evaluate.h"
 #include "trainer/evaluate_pairs.h"
@@ -32,14 +33,29 @@ struct Arguments {
   std::string split = kValidationSplit;
   std::int64_t sequences = 0;
   std::int64_t microbatch = 8;
-  BeamArguments beam;  // of pairs
+  std::string documents;  // empty: as the run was trained
+  BeamArguments beam;     // of pairs
   bool json = false;
 };
 
+std::filesystem::path config_of_run(const std::filesystem::path& checkpoint) {
+  return std::filesystem::absolute(checkpoint).parent_path().parent_path() / kConfigFile;
+}
+
 // The data that the run was trained on.
 std::string data_of_run(const std::filesystem::path& checkpoint) {
-  const auto run = std::filesystem::absolute(checkpoint).parent_path().parent_path();
-  return load_config(run / kConfigFile, {}).data.path;
+  return load_config(config_of_run(checkpoint), {}).data.path;
+}
+
+// Joined, too, if nothing is known of the run.
+Documents documents_for(const Arguments& arguments, const std::filesystem::path& checkpoint) {
+  DataConfig data;
+  if (!arguments.documents.empty()) {
+    data.documents = arguments.documents;
+  } else if (const auto config = config_of_run(checkpoint); std::filesystem::exists(config)) {
+    data = load_config(config, {}).data;
+  }
+  return documents_of(data);
 }
 
 // The split to evaluate on; `trained` is the model that must have the same tokenizer.
@@ -98,8 +114,8 @@ void evaluate_language_model(const Arguments& arguments, Process& process) {
   const std::int64_t context = trained.model->options().context;
   check_length(data, context);
   trained.model->allocate({.batch = arguments.microbatch, .sequence = context});
-  const double loss =
-      evaluate_loss(*trained.model, data, samples(arguments), arguments.microbatch, process.world());
+  const double loss = evaluate_loss(*trained.model, data, documents_for(arguments, trained.checkpoint),
+                                    samples(arguments), arguments.microbatch, process.world());
   if (process.rank() != 0) return;
 
   const double bits_per_byte = loss / std::log(2.0) / data.facts().bytes_per_token();
@@ -150,6 +166,11 @@ void add_evaluate_command(CLI::App& app, Process& process) {
   command->add_option("--microbatch", arguments->microbatch, "Sequences of text that a rank computes at once")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command
+      ->add_option("--documents", arguments->documents,
+                   "Whether sequences of text are one (joined) or documents are apart (separate); none: as "
+                   "the run was trained")
+      ->check(CLI::IsMember({"joined", "separate"}));
   arguments->beam.add_to(*command);
   command->add_flag("--json", arguments->json, "One JSON object instead of text");
   command->footer(

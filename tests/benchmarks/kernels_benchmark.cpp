@@ -287,9 +287,9 @@ void embedding(benchmark::State& state, bool backward) {
   const Tensor tokens(ids.data(), DType::kInt32, {4, kRows / 4});
   for (auto _ : state) {
     if (backward) {
-      embedding_backward(tokens_table, positions, x, tokens, 1.0F, {}, {});
+      embedding_backward(tokens_table, positions, x, tokens, {}, 1.0F, {}, {});
     } else {
-      embedding_forward(x, tokens, tokens_table, positions, 0, 1.0F, {}, {});
+      embedding_forward(x, tokens, tokens_table, positions, 0, {}, 1.0F, {}, {});
     }
   }
   report_bytes(state, (backward ? 5.0 : 3.0) * static_cast<double>(kRows * kWidth));

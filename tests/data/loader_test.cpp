@@ -112,7 +112,7 @@ TEST_F(LoaderTest, EveryWindowOncePerEpoch) {
   for (int rank = 0; rank < 3; ++rank) collect(folder_, plan(313, 50, rank, 3), 313 * 5, 1, samples);
   TokenDataset dataset(folder_, kTrainSplit);
   Batch in_order;
-  read_windows(dataset, 0, 313, kContext, in_order);
+  read_windows(dataset, 0, 313, kContext, Documents::kJoined, in_order);
   std::multiset<std::vector<std::int32_t>> seen;
   std::multiset<std::vector<std::int32_t>> all;
   for (const auto& [sample, tokens] : samples) seen.insert({tokens.begin(), tokens.begin() + kContext});
@@ -126,7 +126,7 @@ TEST_F(LoaderTest, WindowsAreReadInOrder) {
   std::vector<std::int32_t> tokens(4 * kContext + 1);
   dataset.read(2 * kContext, tokens);
   Batch batch;
-  read_windows(dataset, 2, 4, kContext, batch);
+  read_windows(dataset, 2, 4, kContext, Documents::kJoined, batch);
   EXPECT_EQ(batch.first_sample, 2);
   EXPECT_EQ(batch.inputs, std::vector<std::int32_t>(tokens.begin(), tokens.end() - 1));
   EXPECT_EQ(batch.targets, std::vector<std::int32_t>(tokens.begin() + 1, tokens.end()));

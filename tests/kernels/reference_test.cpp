@@ -127,15 +127,16 @@ TEST(Reference, Rope) {
 
 TEST(Reference, Embedding) {
   const reference::Tokens tokens = {1, 0, 1, 1, 2, 0};
+  const reference::Tokens positions = {0, 1, 2, 0, 0, 1};
   const Dropout dropout{.probability = 0.4F, .key = 3};
   Array token_table = draw(3 * 4, 1);
   Array position_table = draw(3 * 4, 2);
   const Array dx = draw(6 * 4, 3);
   Array dtokens = reference::zeros(3 * 4);
   Array dpositions = reference::zeros(3 * 4);
-  reference::embedding_backward(dtokens, dpositions, dx, tokens, 2.0, dropout, 3, 4);
+  reference::embedding_backward(dtokens, dpositions, dx, tokens, positions, 2.0, dropout, 4);
   const auto loss = [&] {
-    return dot(dx, reference::embedding(tokens, token_table, position_table, 0, 2.0, dropout, 3, 4));
+    return dot(dx, reference::embedding(tokens, token_table, position_table, positions, 2.0, dropout, 4));
   };
   expect_gradient(token_table, dtokens, loss, "dtoken_table");
   expect_gradient(position_table, dpositions, loss, "dposition_table");

@@ -109,6 +109,27 @@ TEST_F(TrainingTest, AnyNumberOfRanksTrainsTheSameModel) {
   }
 }
 
+// Documents of some 80 tokens in sequences of 32, so that most begin inside one.
+TEST_F(TrainingTest, SeparateDocumentsTrainTheSameOnAnyRanksAndAreEvaluatedSo) {
+  const std::vector<std::string> overrides = {
+      "train.steps=5",     "train.batch_sequences=6", "train.microbatch_sequences=2",
+      "train.log_every=1", "model.positions=rope",    "data.documents=separate"};
+  for (const int ranks : {1, 2}) train(ranks, runs_ / std::to_string(ranks), overrides);
+  const auto alone = metric(runs_ / "1", "loss"), both = metric(runs_ / "2", "loss");
+  ASSERT_EQ(alone.size(), 5U);
+  for (const auto& [step, loss] : alone) EXPECT_NEAR(both.at(step) / loss, 1.0, 1e-5) << step;
+
+  const double validated = metric(runs_ / "1", "validation_loss").at(5);
+  const auto evaluated = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {TRIREME_PROGRAM, "evaluate", runs_ / "1", "--json", "--sequences", "8"});
+    Program program(words);
+    EXPECT_EQ(program.wait(), 0) << program.errors();
+    return nlohmann::json::parse(program.output())["loss"].get<double>();
+  };
+  EXPECT_NEAR(evaluated({}), validated, 1e-5 * validated);
+  EXPECT_NE(evaluated({"--documents", "joined"}), evaluated({}));
+}
+
 TEST_F(TrainingTest, BucketsAndMicrobatchesDoNotMatter) {
   train(2, runs_ / "a", {"train.steps=5", "train.log_every=1", "parallel.bucket_mib=0.01"});
   train(2, runs_ / "b", {"train.steps=5", "train.log_every=1", "train.microbatch_sequences=1"});

@@ -6,13 +6,12 @@
 
 namespace trireme::reference {
 
-// An empty position table is none.
+// An empty position table is none; positions[n] is the row of it that token n takes.
 Array embedding(const Tokens& tokens, const Array& token_table, const Array& position_table,
-                std::int64_t first_position, double scale, const Dropout& dropout, std::int64_t t,
-                std::int64_t c);
+                const Tokens& positions, double scale, const Dropout& dropout, std::int64_t c);
 
 // += to both tables' gradients.
 void embedding_backward(Array& dtoken_table, Array& dposition_table, const Array& dx, const Tokens& tokens,
-                        double scale, const Dropout& dropout, std::int64_t t, std::int64_t c);
+                        const Tokens& positions, double scale, const Dropout& dropout, std::int64_t c);
 
 }  // namespace trireme::reference

@@ -188,6 +188,14 @@ TEST(Config, ImpossibleCombinationsAreRefused) {
       error_beside_least("model.head_width = 33\nmodel.positions = 'rope'"),
       "run.toml:5: positions rope turns pairs of numbers, and a head has 33; set model.head_width to an even "
       "number");
+  EXPECT_EQ(
+      error_of("[run]\ndirectory = 'r'\n[data]\npath = 'd'\ndocuments = 'separate'\n[model]\n"
+               "kind = 'encoder_decoder'\n[train]\nbatch_tokens = 4096"),
+      "run.toml:5: data.documents = \"separate\" is of text, not of pairs of sentences, which are apart "
+      "anyway; leave it out");
+  EXPECT_EQ(error_beside_least("model.rope_scaling = 'linear'"),
+            "run.toml:4: rope_scaling linear is of positions rope, not of learned; set model.positions = "
+            "\"rope\"");
   EXPECT_EQ(error_beside_least("train.steps = 10\noptim.warmup_steps = 11"),
             "run.toml:5: optim.warmup_steps = 11 is more than train.steps = 10; warm up for fewer steps, or "
             "train for "
@@ -199,6 +207,37 @@ TEST(Config, ImpossibleCombinationsAreRefused) {
       error_beside_least("checkpoint.keep_every = 150").rfind("run.toml:4: checkpoint.keep_every = 150", 0),
       0u);
   EXPECT_EQ(error_beside_least("parallel.data = 9").rfind("run.toml:4: parallel.data = 9 replicas", 0), 0u);
+}
+
+TEST(Config, RopeScalingIsWholeOrRefused) {
+  const auto error = [](const std::string& lines) {
+    return error_beside_least("[model]\npositions = 'rope'\n" + lines);
+  };
+  EXPECT_EQ(
+      error("rope_factor = 2"),
+      "run.toml:6: model.rope_factor is set, but model.rope_scaling is none; only linear, llama3 and yarn "
+      "read it");
+  EXPECT_EQ(error("rope_scaling = 'yarn'\nrope_factor = 2\nrope_original_context = 9\n"
+                  "rope_low_frequency_factor = 2"),
+            "run.toml:9: model.rope_low_frequency_factor is set, but model.rope_scaling is yarn; only llama3 "
+            "reads it");
+  EXPECT_EQ(
+      error("rope_scaling = 'linear'\nrope_factor = 2\nrope_original_context = 9"),
+      "run.toml:8: model.rope_original_context is set, but model.rope_scaling is linear; only llama3 and "
+      "yarn read it");
+  EXPECT_EQ(error("rope_scaling = 'llama3'"),
+            "run.toml:6: rope_scaling llama3 by a factor of 1 changes nothing; set model.rope_factor, or "
+            "model.rope_scaling = \"none\"");
+  EXPECT_EQ(error("rope_scaling = 'llama3'\nrope_factor = 8"),
+            "run.toml:6: rope_scaling llama3 asks for the context of the earlier training; set "
+            "model.rope_original_context");
+  EXPECT_EQ(error("rope_scaling = 'llama3'\nrope_factor = 8\nrope_original_context = 9\n"
+                  "rope_high_frequency_factor = 1"),
+            "run.toml:9: model.rope_low_frequency_factor = 1.0 is not below "
+            "model.rope_high_frequency_factor = 1.0");
+  EXPECT_EQ(error("rope_scaling = 'yarn'\nrope_factor = 8\nrope_original_context = 9\nrope_beta_slow = 40"),
+            "run.toml:9: model.rope_beta_slow = 40.0 is not below model.rope_beta_fast = 32.0");
+  EXPECT_EQ(error("rope_scaling = 'yarn'\nrope_factor = 8\nrope_original_context = 9"), "accepted");
 }
 
 TEST(Config, OverridesAreRefusedByTheirText) {

@@ -1,6 +1,7 @@
 // The training trajectories of small models of many shapes against PyTorch in double precision
 // (golden/make_language_model.py).
 
+#include <algorithm>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -68,7 +69,18 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
   std::vector<std::int32_t> targets(kBatch * kContext);
   const Tensor tokens_BT(inputs.data(), DType::kInt32, {kBatch, kContext});
   const Tensor targets_BT(targets.data(), DType::kInt32, {kBatch, kContext});
-  const Pass pass{.batch = kBatch, .sequence = kContext};
+  std::vector<std::int32_t> documents(kBatch * kContext);
+  std::vector<std::int32_t> positions(kBatch * kContext);
+  Pass pass{.batch = kBatch, .sequence = kContext};
+  if (golden.at("options").contains("is_packed")) {
+    for (std::int32_t i = 0; i < kBatch * kContext; ++i) {
+      const std::int32_t row = i / kContext, t = i % kContext;
+      documents[static_cast<std::size_t>(i)] = (t + 2 * row) / 5;
+      positions[static_cast<std::size_t>(i)] = std::min(t, (t + 2 * row) % 5);
+    }
+    pass.documents_BT = {documents.data(), DType::kInt32, {kBatch, kContext}};
+    pass.positions_BT = {positions.data(), DType::kInt32, {kBatch, kContext}};
+  }
 
   for (std::int64_t step = 0; step < kSteps; ++step) {
     for (std::int64_t row = 0; row < kBatch; ++row) {
@@ -98,7 +110,9 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, LanguageModelGolden,
-                         testing::Values("gpt2", "llama", "qwen2", "paper", "alibi", "window", "geglu"),
+                         testing::Values("gpt2", "llama", "qwen2", "paper", "alibi", "window", "geglu",
+                                         "linear", "llama3_bounds", "yarn_bounds", "packed_gpt2",
+                                         "packed_llama", "packed_paper", "packed_alibi"),
                          [](const auto& name) { return std::string(name.param); });
 
 }  // namespace

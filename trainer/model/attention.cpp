@@ -115,7 +115,8 @@ void SelfAttention::forward(Tensor y_NC, Tensor x_NC, const Activations& activat
   if (positions_.rope_cos_PD()) {
     const std::int64_t first_position = pass.cache != nullptr ? pass.cache->length : 0;
     for (const Tensor& x : {heads.q_BTHD, heads.k_BSKD}) {
-      rope_forward(x, positions_.rope_cos_PD(), positions_.rope_sin_PD(), first_position, {}, pass.stream);
+      rope_forward(x, positions_.rope_cos_PD(), positions_.rope_sin_PD(), first_position, pass.positions_BT,
+                   pass.stream);
     }
   }
   if (pass.cache != nullptr) {
@@ -138,7 +139,8 @@ void SelfAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Acti
   attention_.backward(dheads, dy_NC, heads, mask(pass), activations.heads, scratch.heads, reducer, pass);
   if (positions_.rope_cos_PD()) {
     for (const Tensor& dx : {dheads.q_BTHD, dheads.k_BSKD}) {
-      rope_backward(dx, positions_.rope_cos_PD(), positions_.rope_sin_PD(), 0, {}, pass.stream);
+      rope_backward(dx, positions_.rope_cos_PD(), positions_.rope_sin_PD(), 0, pass.positions_BT,
+                    pass.stream);
     }
   }
   in_.backward(dx_NC, dqkv, x_NC, reducer, pass.stream);

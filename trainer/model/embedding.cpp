@@ -31,13 +31,13 @@ void Embedding::forward(Tensor x_NC, Tensor tokens_BT, const Pass& pass) const {
   embedding_forward(x_NC.view({pass.batch, pass.sequence, token_table_.shape[1]}), tokens_BT,
                     token_table_.value,
                     position_table_ != nullptr ? position_table_->value : positions_.sinusoids_PC(),
-                    first_position, token_scale_, dropout(pass), pass.stream);
+                    first_position, pass.positions_BT, token_scale_, dropout(pass), pass.stream);
 }
 
 void Embedding::backward(Tensor dx_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass) const {
   embedding_backward(token_table_.gradient, position_table_ != nullptr ? position_table_->gradient : Tensor(),
-                     dx_NC.view({pass.batch, pass.sequence, token_table_.shape[1]}), tokens_BT, token_scale_,
-                     dropout(pass), pass.stream);
+                     dx_NC.view({pass.batch, pass.sequence, token_table_.shape[1]}), tokens_BT,
+                     pass.positions_BT, token_scale_, dropout(pass), pass.stream);
   if (position_table_ != nullptr) reducer.mark_ready(*position_table_, pass.stream);
   if (owns_table_) reducer.mark_ready(token_table_, pass.stream);
 }

@@ -66,6 +66,7 @@ struct Pass {
   KeyValueCache* cache = nullptr;  // the tokens continue what is cached; forward only
   const Memory* memory = nullptr;  // of blocks with cross-attention
   Tensor documents_BT;             // self-attention stays inside each; empty: one per sequence
+  Tensor positions_BT;             // of the tokens, int32; empty: from 0 on, or from what is cached
   float label_smoothing = 0.0F;    // of the targets
   Stream stream;
 

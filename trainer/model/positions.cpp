@@ -2,9 +2,9 @@
 
 #include <bit>
 #include <cmath>
-#include <vector>
 
 #include "kernels/rope.h"
+#include "trainer/model/rope_frequencies.h"
 
 namespace trireme {
 namespace {
@@ -19,15 +19,6 @@ void fill_sinusoids(Tensor table_PC) {
           static_cast<float>(c % 2 == 0 ? std::sin(angle) : std::cos(angle));
     }
   }
-}
-
-void fill_rope(Tensor cos_PD, Tensor sin_PD, double theta) {
-  const std::int64_t pairs = cos_PD.dim(1);
-  std::vector<double> frequencies;
-  for (std::int64_t i = 0; i < pairs; ++i) {
-    frequencies.push_back(std::pow(theta, -static_cast<double>(i) / static_cast<double>(pairs)));
-  }
-  rope_table(cos_PD, sin_PD, frequencies);
 }
 
 void fill_alibi(Tensor slopes_H) {
@@ -58,7 +49,8 @@ PositionTables::PositionTables(const TransformerOptions& options) {
       memory_ = Buffer(2 * floats(shape.num_elements()));
       rope_cos_PD_ = memory_.tensor(DType::kFloat32, shape);
       rope_sin_PD_ = memory_.tensor(DType::kFloat32, shape, floats(shape.num_elements()));
-      fill_rope(rope_cos_PD_, rope_sin_PD_, options.rope_theta);
+      const RopeFrequencies frequencies = rope_frequencies(options);
+      rope_table(rope_cos_PD_, rope_sin_PD_, frequencies.radians, frequencies.amplitude);
       break;
     }
     case Positions::kAlibi:

@@ -14,7 +14,8 @@ class PositionTables {
   // Sines in even columns and cosines in odd ones, of wave lengths from 2 pi to 10000 2 pi ("Attention Is All
   // You Need", section 3.5).  Of positions `sinusoidal`; empty otherwise.
   Tensor sinusoids_PC() const { return sinusoids_PC_; }
-  // cos and sin of position times theta^(-2 i / D) (RoPE; Su et al. 2021), D' = D / 2.  Of positions `rope`.
+  // cos and sin of position times each of rope_frequencies (RoPE; Su et al. 2021), D' = D / 2.  Of positions
+  // `rope`.
   Tensor rope_cos_PD() const { return rope_cos_PD_; }
   Tensor rope_sin_PD() const { return rope_sin_PD_; }
   // 2^(-8 (h + 1) / H) (ALiBi; Press, Smith, Lewis 2022); where H is no power of two, those of the next lower

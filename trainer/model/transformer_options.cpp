@@ -69,6 +69,19 @@ void for_each_encoder_option(Options& options, Visit visit) {
   visit("tied_source_embedding", options.tied_source_embedding);
 }
 
+// Of a model that stretches its wave lengths.
+template <typename Options, typename Visit>
+void for_each_rope_scaling_option(Options& options, Visit visit) {
+  visit("rope_scaling", options.rope_scaling);
+  visit("rope_factor", options.rope_factor);
+  visit("rope_original_context", options.rope_original_context);
+  visit("rope_low_frequency_factor", options.rope_low_frequency_factor);
+  visit("rope_high_frequency_factor", options.rope_high_frequency_factor);
+  visit("rope_beta_fast", options.rope_beta_fast);
+  visit("rope_beta_slow", options.rope_beta_slow);
+  visit("rope_attention_factor", options.rope_attention_factor);
+}
+
 template <typename Member>
 void read(const Json& json, const char* key, const std::string& source, Member& member) {
   if constexpr (std::is_enum_v<Member>) {
@@ -111,6 +124,14 @@ TransformerOptions TransformerOptions::from_config(const ModelConfig& config, st
       .biases = choice_of<Biases>(config.biases),
       .positions = choice_of<Positions>(config.positions),
       .rope_theta = config.rope_theta,
+      .rope_scaling = choice_of<RopeScaling>(config.rope_scaling),
+      .rope_factor = config.rope_factor,
+      .rope_original_context = config.rope_original_context,
+      .rope_low_frequency_factor = config.rope_low_frequency_factor,
+      .rope_high_frequency_factor = config.rope_high_frequency_factor,
+      .rope_beta_fast = config.rope_beta_fast,
+      .rope_beta_slow = config.rope_beta_slow,
+      .rope_attention_factor = config.rope_attention_factor,
       .window = config.window,
       .tied_embeddings = config.tied_embeddings,
       .tied_source_embedding = config.tied_source_embedding,
@@ -134,6 +155,7 @@ TransformerOptions TransformerOptions::from_json(const std::string& json, const 
     if (parsed.contains(key)) read(parsed, key, source, member);
   };
   for_each_later_option(options, read_if_there);
+  for_each_rope_scaling_option(options, read_if_there);
   for_each_encoder_option(options, read_if_there);
   return options;
 }
@@ -149,6 +171,7 @@ std::string TransformerOptions::to_json() const {
   };
   for_each_option(*this, write);
   for_each_later_option(*this, write);
+  if (rope_scaling != RopeScaling::kNone) for_each_rope_scaling_option(*this, write);
   if (kind == ModelKind::kEncoderDecoder) for_each_encoder_option(*this, write);
   return json.dump();
 }

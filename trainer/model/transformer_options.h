@@ -18,6 +18,8 @@ enum class NormPlacement : std::uint8_t {
 };
 enum class FeedForward : std::uint8_t { kGeluTanh, kGelu, kRelu, kSilu, kSwiglu, kGeglu };
 enum class Positions : std::uint8_t { kLearned, kSinusoidal, kRope, kAlibi, kNone };
+// How the wave lengths under kRope are stretched: rope_frequencies.h.
+enum class RopeScaling : std::uint8_t { kNone, kLinear, kLlama3, kYarn };
 // Which linear layers have them: all, the projection to queries, keys and values alone (Qwen2), or none
 // (Llama).
 enum class Biases : std::uint8_t { kAll, kQkv, kNone };
@@ -37,6 +39,8 @@ inline constexpr std::array<std::string_view, 6> kNamesOf<FeedForward> = {"gelu_
 template <>
 inline constexpr std::array<std::string_view, 5> kNamesOf<Positions> = {"learned", "sinusoidal", "rope",
                                                                         "alibi", "none"};
+template <>
+inline constexpr std::array<std::string_view, 4> kNamesOf<RopeScaling> = {"none", "linear", "llama3", "yarn"};
 template <>
 inline constexpr std::array<std::string_view, 3> kNamesOf<Biases> = {"all", "qkv", "none"};
 
@@ -67,7 +71,15 @@ struct TransformerOptions {
   Biases biases = Biases::kAll;
   Positions positions = Positions::kLearned;
   double rope_theta = 10000.0;
-  std::int64_t window = 0;            // of attention; 0: all positions
+  RopeScaling rope_scaling = RopeScaling::kNone;
+  double rope_factor = 1.0;                 // times as long
+  std::int64_t rope_original_context = 0;   // of llama3 and yarn: L of the training before
+  double rope_low_frequency_factor = 1.0;   // of llama3
+  double rope_high_frequency_factor = 4.0;  // of llama3
+  double rope_beta_fast = 32.0;             // of yarn
+  double rope_beta_slow = 1.0;              // of yarn
+  double rope_attention_factor = 0.0;       // of yarn: amplitude of queries and keys; 0: 0.1 ln factor + 1
+  std::int64_t window = 0;                  // of attention; 0: all positions
   bool tied_embeddings = true;        // the output layer is the token table, the decoder's if there are two
   bool tied_source_embedding = true;  // the encoder's token table is the decoder's
   float init_stddev = 0.0F;

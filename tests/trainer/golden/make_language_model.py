@@ -8,6 +8,7 @@ numbers of a few bytes is stored.  Needs numpy and torch:  ./make_language_model
 """
 import json
 import math
+import os
 
 import numpy
 import torch
@@ -28,6 +29,14 @@ MODELS = {
     "window": {"activation": "silu", "window": 4, "tied_embeddings": False, "positions": "none"},
     "geglu": {"norm_placement": "post", "norm": "rms", "activation": "geglu", "biases": "none"},
 }
+# Rope's frequencies as `transformers` stretches them: cases of make_rope_frequencies.py.
+with open(os.path.join(os.path.dirname(__file__), "rope_frequencies.json")) as file:
+    FREQUENCIES = json.load(file)
+for case in ("linear", "llama3_bounds", "yarn_bounds"):
+    MODELS[case] = MODELS["llama"] | FREQUENCIES[case]["options"] | {"stretched": case}
+# Rows of documents that know nothing of one another.
+for case in ("gpt2", "llama", "paper", "alibi"):
+    MODELS["packed_" + case] = MODELS[case] | {"is_packed": True}
 BATCH, STEPS, SEED = 3, 20, 11
 INIT_STDDEV = 0.08
 LEARNING_RATE, MIN_LEARNING_RATE, WARMUP = 3e-3, 3e-4, 4
@@ -105,19 +114,36 @@ def make_parameters(o):
     return parameters
 
 
+def documents_of(row):
+    """Of each position of the row the number of its document; five tokens have each, but the first and the last."""
+    return (torch.arange(CONTEXT) + 2 * row) // 5
+
+
+def positions_of(o):
+    """[B, T]: of a packed row they begin anew with each document."""
+    positions = torch.arange(CONTEXT).repeat(BATCH, 1)
+    if "is_packed" in o:
+        positions = torch.stack([torch.minimum(p, (p + 2 * row) % 5) for row, p in enumerate(positions)])
+    return positions
+
+
 def sinusoids():
     position = torch.arange(CONTEXT, dtype=torch.float64)[:, None]
     angle = position / 10000.0 ** (torch.arange(0, WIDTH, 2, dtype=torch.float64) / WIDTH)
     return torch.stack((angle.sin(), angle.cos()), -1).reshape(CONTEXT, WIDTH)
 
 
-def rotate(x, theta):
-    """RoPE of x [B, H, T, D]: the first half of D with the second."""
+def rotate(o, x):
+    """RoPE of x [B, H, T, D], the first half of D with the second."""
     half = x.shape[-1] // 2
-    frequency = theta ** (-torch.arange(half, dtype=torch.float64) / half)
-    angle = torch.arange(x.shape[-2], dtype=torch.float64)[:, None] * frequency
+    frequency = o["rope_theta"] ** (-torch.arange(half, dtype=torch.float64) / half)
+    amplitude = 1.0
+    if "stretched" in o:
+        frequency = torch.tensor(FREQUENCIES[o["stretched"]]["radians"], dtype=torch.float64)
+        amplitude = FREQUENCIES[o["stretched"]]["amplitude"]
+    angle = positions_of(o)[:, None, :, None] * frequency
     a, b = x[..., :half], x[..., half:]
-    return torch.cat((a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()), -1)
+    return amplitude * torch.cat((a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()), -1)
 
 
 def alibi_slopes(heads):
@@ -152,7 +178,7 @@ def forward_loss(o, p, tokens, targets):
         qkv = linear(name + ".qkv", x).view(BATCH, CONTEXT, heads + 2 * kv_heads, head_width).transpose(1, 2)
         q, k, v = qkv.split((heads, kv_heads, kv_heads), 1)
         if o["positions"] == "rope":
-            q, k = rotate(q, o["rope_theta"]), rotate(k, o["rope_theta"])
+            q, k = rotate(o, q), rotate(o, k)
         k, v = (kv.repeat_interleave(heads // kv_heads, 1) for kv in (k, v))
         distance = torch.arange(CONTEXT)[:, None] - torch.arange(CONTEXT)
         scores = q @ k.transpose(-1, -2) / math.sqrt(head_width)
@@ -161,6 +187,9 @@ def forward_loss(o, p, tokens, targets):
         hidden = distance < 0
         if o["window"] > 0:
             hidden = hidden | (distance >= o["window"])
+        if "is_packed" in o:
+            documents = torch.stack([documents_of(row) for row in range(BATCH)])[:, None]
+            hidden = hidden | (documents[..., :, None] != documents[..., None, :])
         out = scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
         return linear(name + ".out", out.transpose(1, 2).reshape(BATCH, CONTEXT, heads * head_width))
 
@@ -169,9 +198,9 @@ def forward_loss(o, p, tokens, targets):
 
     x = p["embedding.token"][tokens]
     if o["positions"] == "learned":
-        x = x + p["embedding.position"]
+        x = x + p["embedding.position"][positions_of(o)]
     if o["positions"] == "sinusoidal":
-        x = x * math.sqrt(WIDTH) + sinusoids()
+        x = x * math.sqrt(WIDTH) + sinusoids()[positions_of(o)]
     for layer in range(LAYERS):
         for sublayer, f in (("attention", attention), ("mlp", mlp)):
             name = f"blocks.{layer}.{sublayer}"
