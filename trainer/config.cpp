@@ -334,6 +334,11 @@ class Reader {
                       "model.encoder_layers is set, but a decoder has no encoder",
                       "set model.kind = \"encoder_decoder\"");
     }
+    if (model.halting && model.loops == 1) {
+      throw UserError(where({"model.halting", "model.loops"}),
+                      "model.halting is set, but there is one loop, after which every position halts",
+                      "set model.loops to the most that a position may take");
+    }
     if (model.head_width == 0 && model.width % model.heads != 0) {
       throw UserError(
           where({"model.heads", "model.width"}),

@@ -51,6 +51,7 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer&
                                 .step = step,
                                 .first_sequence = batch.first_sample},
                     .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                    .ponder_cost = static_cast<float>(config_.train.ponder_cost),
                     .stream = stream};
     reducer.begin(/*is_last_microbatch=*/i + 1 == microbatches);
     model_.forward_backward(loss_1, inputs_BT, targets_BT, scale, reducer, pass);

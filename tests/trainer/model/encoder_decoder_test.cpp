@@ -57,6 +57,22 @@ const Variant kVariants[] = {
        o.positions = Positions::kAlibi;
        o.tied_embeddings = false;
      }},
+    {"looped",
+     [](TransformerOptions& o) {
+       o.layers = 1;
+       o.encoder_layers = 2;
+       o.loops = 2;
+       o.norm_placement = NormPlacement::kPre;
+       o.positions = Positions::kLearned;
+     }},
+    {"halting",
+     [](TransformerOptions& o) {
+       o.layers = 1;
+       o.encoder_layers = 1;
+       o.loops = 3;
+       o.halting = true;
+       o.halting_threshold = 0.9F;
+     }},
 };
 
 TransformerOptions options_of(const Variant& variant) {
@@ -124,7 +140,8 @@ class EncoderDecoderTest : public ::testing::TestWithParam<Variant> {
                         .seed = 9,
                         .step = 2,
                         .first_sequence = first},
-            .label_smoothing = 0.1F};
+            .label_smoothing = 0.1F,
+            .ponder_cost = 0.3F};
   }
   double loss(Batch batch, float dropout) {
     float sum = 0.0F;

@@ -75,6 +75,34 @@ const Variant kVariants[] = {
        o.positions = Positions::kNone;
        o.tied_embeddings = false;
      }},
+    {"looped",
+     [](TransformerOptions& o) {
+       o.layers = 2;
+       o.loops = 3;
+     }},
+    {"looped_paper",
+     [](TransformerOptions& o) {
+       o.layers = 1;
+       o.loops = 2;
+       o.norm_placement = NormPlacement::kPost;
+       o.positions = Positions::kSinusoidal;
+     }},
+    {"halting",
+     [](TransformerOptions& o) {
+       o.layers = 2;
+       o.loops = 4;
+       o.halting = true;
+       o.halting_threshold = 0.9F;
+     }},
+    {"halting_paper",
+     [](TransformerOptions& o) {
+       o.layers = 1;
+       o.loops = 3;
+       o.halting = true;
+       o.norm_placement = NormPlacement::kPost;
+       o.activation = FeedForward::kSilu;
+       o.positions = Positions::kRope;
+     }},
 };
 
 class TransformerTest : public ::testing::TestWithParam<Variant> {
@@ -103,7 +131,8 @@ class TransformerTest : public ::testing::TestWithParam<Variant> {
                         .attention_probability = dropout,
                         .seed = 9,
                         .step = 2,
-                        .first_sequence = first}};
+                        .first_sequence = first},
+            .ponder_cost = 0.3F};
   }
   double loss(float dropout) {
     float sum = 0.0F;
