@@ -71,7 +71,7 @@ const Variant kVariants[] = {
        o.encoder_layers = 1;
        o.loops = 3;
        o.halting = true;
-       o.halting_threshold = 0.9F;
+       o.positions = Positions::kLearned;  // small numbers, so that no position is about to halt
      }},
 };
 
@@ -257,7 +257,9 @@ TEST(EncoderDecoderOptions, SurviveJson) {
     const TransformerOptions read = TransformerOptions::from_json(options.to_json(), "test");
     EXPECT_EQ(read.to_json(), options.to_json());
     EXPECT_EQ(read.kind, ModelKind::kEncoderDecoder);
-    EXPECT_EQ(read.encoder_layers, 3);
+    EXPECT_EQ(read.encoder_layers, options.encoder_layers);
+    EXPECT_EQ(read.loops, options.loops);
+    EXPECT_EQ(read.halting, options.halting);
     EXPECT_EQ(read.tied_source_embedding, options.tied_source_embedding);
   }
 }

@@ -92,7 +92,6 @@ const Variant kVariants[] = {
        o.layers = 2;
        o.loops = 4;
        o.halting = true;
-       o.halting_threshold = 0.9F;
      }},
     {"halting_paper",
      [](TransformerOptions& o) {
@@ -265,6 +264,9 @@ TEST(TransformerOptionsTest, SurvivesJson) {
     EXPECT_EQ(read.kv_heads, options.kv_heads);
     EXPECT_EQ(read.norm, options.norm);
     EXPECT_EQ(read.tied_embeddings, options.tied_embeddings);
+    EXPECT_EQ(read.loops, options.loops);
+    EXPECT_EQ(read.halting, options.halting);
+    EXPECT_EQ(read.halting_threshold, options.halting_threshold);
   }
   try {
     TransformerOptions::from_json(R"({"layers": 2})", "somewhere");
