@@ -68,7 +68,7 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
   std::vector<std::int32_t> targets(kBatch * kContext);
   const Tensor tokens_BT(inputs.data(), DType::kInt32, {kBatch, kContext});
   const Tensor targets_BT(targets.data(), DType::kInt32, {kBatch, kContext});
-  const Pass pass{.batch = kBatch, .sequence = kContext};
+  const Pass pass{.batch = kBatch, .sequence = kContext, .ponder_cost = 0.05F};
 
   for (std::int64_t step = 0; step < kSteps; ++step) {
     for (std::int64_t row = 0; row < kBatch; ++row) {
@@ -98,7 +98,8 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, LanguageModelGolden,
-                         testing::Values("gpt2", "llama", "qwen2", "paper", "alibi", "window", "geglu"),
+                         testing::Values("gpt2", "llama", "qwen2", "paper", "alibi", "window", "geglu",
+                                         "looped", "looped_paper", "halting", "halting_paper"),
                          [](const auto& name) { return std::string(name.param); });
 
 }  // namespace
