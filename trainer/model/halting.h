@@ -26,16 +26,16 @@ class Halting {
 
   // Of the pass's loop: where what the blocks make belongs.
   Tensor state(const Pass& pass) const;
-  // In each loop that the pass names, in order from 0 on: before the blocks, what enters the loop is looked
+  // In each loop, in order from 0 on: before the blocks, what enters the loop is looked
   // at; after them the state is added to the mean, and is made what the next loop reads.
   void look(Tensor input_NC, const Pass& pass) const;
   void forward(Tensor mean_NC, const Pass& pass) const;
   // Of the pass, so that no further loop changes the mean.
   bool all_halted(const Pass& pass) const;
 
-  // After the last loop of forward: loss[0] += the pass's ponder cost times (loops + remainder), summed over
-  // the positions whose `counted` (int32) is not negative.  backward() then adds the gradient of scale *
-  // (that sum).
+  // After the last loop of forward, and before backward, which adds the gradient of scale * (this sum):
+  // loss[0] += the pass's ponder cost times (loops + remainder), summed over the positions whose `counted`
+  // (int32) is not negative.
   void add_loss(Tensor loss_1, Tensor counted_N, float scale, const Pass& pass) const;
 
   // From the last loop that ran to the first.  `dstate` is on entry what the later loops gave, afterwards the

@@ -32,7 +32,7 @@ class TransformerStack {
   void project_memory(const Pass& pass) const;
   // Returns the normalised output [N, C] of the last block, N = B T.
   Tensor forward(Tensor tokens_BT, const Pass& pass);
-  // After forward, in a stack that halts: the loss of Halting::add_loss, whose gradient backward adds.
+  // After forward, and before backward: of a stack that halts, the loss of Halting::add_loss.
   void add_ponder_loss(Tensor loss_1, Tensor counted_BT, float scale, const Pass& pass) const;
   // From the gradient of that output, which is overwritten; all parameters' gradients +=, and that of the
   // pass's memory.

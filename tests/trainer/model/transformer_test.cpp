@@ -255,6 +255,18 @@ TEST(TransformerFlops, CountsItsWork) {
   EXPECT_NEAR(gpt2.flops_per_token(1024), 6.0 * (123653376.0 + 12.0 * 768 * 1024), 1.0);
 }
 
+TEST(TransformerFlops, CountsEveryLoop) {
+  TransformerOptions options = small_options();
+  const double once = Transformer(options).flops_per_token(kContext);
+  options.loops = 3;
+  const double thrice = Transformer(options).flops_per_token(kContext);
+  options.loops = 1;
+  options.layers *= 3;
+  const double deep = Transformer(options).flops_per_token(kContext);
+  EXPECT_GT(thrice, 2.0 * once);
+  EXPECT_EQ(thrice, deep) << "as many blocks, with weights of their own";
+}
+
 TEST(TransformerOptionsTest, SurvivesJson) {
   for (const Variant& variant : kVariants) {
     TransformerOptions options = small_options();
