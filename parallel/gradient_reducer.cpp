@@ -41,7 +41,7 @@ void GradientReducer::begin(bool is_last_microbatch) {
 }
 
 void GradientReducer::mark_ready(const Parameter& parameter, Stream stream) {
-  if (!counting_) return;
+  if (!counting_ || more_to_come_) return;
   const auto index = static_cast<std::size_t>(parameter.index);
   CHECK(!ready_[index]) << parameter.name << " is marked ready twice";
   ready_[index] = true;

@@ -23,6 +23,9 @@ class GradientReducer {
 
   // Before each backward pass.  Only in the last microbatch of a step do marks count.
   void begin(bool is_last_microbatch);
+  // While there is more to come, gradients that are marked get more in the same pass, as those of weights do
+  // that are used in a loop: such marks don't count.
+  void expect_more(bool more_to_come) { more_to_come_ = more_to_come; }
   // This rank's gradient of the parameter is complete and won't be touched before finish().
   void mark_ready(const Parameter& parameter, Stream stream);
   // Waits for all buckets.  CHECKs that every parameter was marked.
@@ -46,6 +49,7 @@ class GradientReducer {
   std::vector<bool> ready_;
   std::size_t next_bucket_ = 0;
   bool counting_ = false;
+  bool more_to_come_ = false;
   Communicator::Ticket last_ticket_ = 0;
 };
 

@@ -32,7 +32,10 @@ struct ModelConfig {
   std::int64_t kv_heads = 0;      // 0: as many as heads
   std::int64_t head_width = 0;    // 0: width / heads
   std::int64_t feed_forward = 0;  // 0: four times the width; of a gated activation, as many weights
-  std::int64_t context = 1024;    // tokens per sequence, and learned positions
+  std::int64_t loops = 1;         // how often each stack is applied
+  bool halting = false;           // ... at most
+  double halting_threshold = 0.99;
+  std::int64_t context = 1024;  // tokens per sequence, and learned positions
   std::string norm = "layer";
   std::string norm_placement = "pre";
   double norm_epsilon = 1e-5;
@@ -75,6 +78,7 @@ struct TrainConfig {
   std::int64_t microbatch_sequences = 4;  // sequences a rank computes at once
   std::int64_t microbatch_tokens = 0;     // the same of pairs; 0: batch_tokens
   double label_smoothing = 0.0;
+  double ponder_cost = 0.01;          // of model.halting
   std::string on_nonfinite = "stop";  // stop | skip
   std::int64_t log_every = 10;
   std::int64_t eval_every = 100;       // 0: only at the end

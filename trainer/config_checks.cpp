@@ -94,6 +94,11 @@ class Checks {
     const ModelConfig& model = config_.model;
     check_dropout();
     check_rope_scaling();
+    if (model.halting && model.loops == 1) {
+      throw UserError(where({"model.halting", "model.loops"}),
+                      "model.halting is set, but there is one loop, after which every position halts",
+                      "set model.loops to the most that a position may take");
+    }
     if (!translates() && model.encoder_layers > 0) {
       throw UserError(where({"model.encoder_layers"}),
                       "model.encoder_layers is set, but a decoder has no encoder",

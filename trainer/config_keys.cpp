@@ -86,6 +86,13 @@ std::vector<ConfigKey> make_keys() {
        "Hidden width of a block's feed-forward network; 0 stands for four times model.width, or as many "
        "weights "
        "where the activation is gated."},
+      {TRIREME_KEY(model, loops), count(1, 10000),
+       "How often the blocks are applied, one after the other with the same weights; of both stacks of an "
+       "encoder_decoder."},
+      {TRIREME_KEY(model, halting), any(),
+       "Let each position decide after how many loops it is done, model.loops at most."},
+      {TRIREME_KEY(model, halting_threshold), share(),
+       "A position is done when the halting probabilities of its loops add up to more than this."},
       {TRIREME_KEY(model, context), count(1, kLongestContext),
        "Tokens of a training sequence, and the most that the model can look back on; of an encoder_decoder, "
        "the longest sentence with its end."},
@@ -155,6 +162,9 @@ std::vector<ConfigKey> make_keys() {
        "train.batch_tokens."},
       {TRIREME_KEY(train, label_smoothing), share(),
        "Share of the target's probability that goes to all tokens alike in training; validation is without."},
+      {TRIREME_KEY(train, ponder_cost), at_least(0),
+       "Under model.halting, added to the training loss for each loop of a token, and for what its "
+       "probabilities leave to its last."},
       {TRIREME_KEY(train, on_nonfinite), one_of({"stop", "skip"}),
        "What a loss or gradient of NaN or Inf does: stop the run, or skip that step and count it."},
       {TRIREME_KEY(train, log_every), count(1, kMostSteps), "Steps between two lines of metrics."},

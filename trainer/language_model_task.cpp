@@ -53,6 +53,7 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer&
                     .documents_BT = tensors.documents_BT,
                     .positions_BT = tensors.positions_BT,
                     .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                    .ponder_cost = static_cast<float>(config_.train.ponder_cost),
                     .stream = stream};
     reducer.begin(/*is_last_microbatch=*/i + 1 == microbatches);
     model_.forward_backward(loss_1, tensors.inputs_BT, tensors.targets_BT, scale, reducer, pass);

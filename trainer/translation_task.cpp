@@ -51,6 +51,7 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_1, GradientReducer& r
                                 .step = step,
                                 .first_sequence = batch.first_sample},
                     .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                    .ponder_cost = static_cast<float>(config_.train.ponder_cost),
                     .stream = stream};
     reducer.begin(/*is_last_microbatch=*/batch.ends_step);
     model_.forward_backward(loss_1, tensors_of(batch), 1.0F / static_cast<float>(batch.step_target_tokens),

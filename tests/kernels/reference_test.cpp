@@ -10,6 +10,7 @@
 #include "tests/reference/attention.h"
 #include "tests/reference/cross_entropy.h"
 #include "tests/reference/embedding.h"
+#include "tests/reference/halting.h"
 #include "tests/reference/linear.h"
 #include "tests/reference/norm.h"
 #include "tests/reference/rope.h"
@@ -140,6 +141,30 @@ TEST(Reference, Embedding) {
   };
   expect_gradient(token_table, dtokens, loss, "dtoken_table");
   expect_gradient(position_table, dpositions, loss, "dposition_table");
+}
+
+TEST(Reference, Halting) {
+  const std::int64_t n = 7;
+  const std::int64_t c = 3;
+  std::vector<Array> made, logits, dstates;
+  for (std::uint64_t loop = 0; loop < 4; ++loop) {
+    made.push_back(draw(n * c, 3 * loop + 1));
+    logits.push_back(draw(n, 3 * loop + 2));
+    dstates.push_back(draw(n * c, 3 * loop + 3));
+  }
+  const Array dmean = draw(n * c, 20);
+  const Array dremainder = draw(n, 21);
+  const auto loss = [&] {
+    const auto forward = reference::halting(made, logits, 0.8, n, c);
+    double sum = dot(dmean, forward.mean) + dot(dremainder, forward.remainder);
+    for (std::size_t loop = 0; loop < made.size(); ++loop) sum += dot(dstates[loop], forward.states[loop]);
+    return sum;
+  };
+  const auto gradients = reference::halting_backward(dmean, dremainder, dstates, made, logits, 0.8, n, c);
+  for (std::size_t loop = 0; loop < made.size(); ++loop) {
+    expect_gradient(made[loop], gradients.dmade[loop], loss, "dmade");
+    expect_gradient(logits[loop], gradients.dlogits[loop], loss, "dlogits");
+  }
 }
 
 TEST(Reference, CrossEntropy) {

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,30 @@ class TrainingTest : public ::testing::Test {
     return state;
   }
 
+  // Ten steps of each number of ranks, of which the first is 1.
+  void expect_same_model(const std::vector<std::string>& overrides,
+                         const std::vector<int>& numbers_of_ranks) {
+    for (const int ranks : numbers_of_ranks) train(ranks, runs_ / std::to_string(ranks), overrides);
+    const auto alone = metric(runs_ / "1", "loss");
+    const std::vector<float> expected = parameters(runs_ / "1");
+    ASSERT_EQ(alone.size(), 10U);
+    double norm = 0.0;
+    for (const float value : expected) norm += static_cast<double>(value) * value;
+    for (const int count : std::span(numbers_of_ranks).subspan(1)) {
+      const std::string ranks = std::to_string(count);
+      const auto losses = metric(runs_ / ranks, "loss");
+      EXPECT_NEAR(losses.at(1) / alone.at(1), 1.0, 1e-6) << ranks;
+      EXPECT_NEAR(losses.at(10) / alone.at(10), 1.0, 1e-4) << ranks;
+      EXPECT_NEAR(
+          metric(runs_ / ranks, "validation_loss").at(10) / metric(runs_ / "1", "validation_loss").at(10),
+          1.0, 1e-4);
+      const std::vector<float> actual = parameters(runs_ / ranks);
+      double difference = 0.0;
+      for (std::size_t i = 0; i < expected.size(); ++i) difference += std::pow(actual[i] - expected[i], 2);
+      EXPECT_LT(std::sqrt(difference / norm), 1e-4) << ranks;
+    }
+  }
+
   static inline std::unique_ptr<TempDir> folder_;
   TempDir runs_;
 };
@@ -89,24 +114,14 @@ TEST_F(TrainingTest, AnyNumberOfRanksTrainsTheSameModel) {
   const std::vector<std::string> overrides = {"train.steps=10", "train.batch_sequences=6",
                                               "train.microbatch_sequences=2", "train.log_every=1",
                                               "model.dropout=0.1"};
-  for (const int ranks : {1, 2, 4}) train(ranks, runs_ / std::to_string(ranks), overrides);
-  const auto alone = metric(runs_ / "1", "loss");
-  const std::vector<float> expected = parameters(runs_ / "1");
-  ASSERT_EQ(alone.size(), 10U);
-  double norm = 0.0;
-  for (const float value : expected) norm += static_cast<double>(value) * value;
-  for (const char* ranks : {"2", "4"}) {
-    const auto losses = metric(runs_ / ranks, "loss");
-    EXPECT_NEAR(losses.at(1) / alone.at(1), 1.0, 1e-6) << ranks;
-    EXPECT_NEAR(losses.at(10) / alone.at(10), 1.0, 1e-4) << ranks;
-    EXPECT_NEAR(
-        metric(runs_ / ranks, "validation_loss").at(10) / metric(runs_ / "1", "validation_loss").at(10), 1.0,
-        1e-4);
-    const std::vector<float> actual = parameters(runs_ / ranks);
-    double difference = 0.0;
-    for (std::size_t i = 0; i < expected.size(); ++i) difference += std::pow(actual[i] - expected[i], 2);
-    EXPECT_LT(std::sqrt(difference / norm), 1e-4) << ranks;
-  }
+  expect_same_model(overrides, {1, 2, 4});
+}
+
+// Ranks, and their microbatches, run different numbers of loops.
+TEST_F(TrainingTest, AnyNumberOfRanksTrainsTheSameLoopedModel) {
+  expect_same_model({"train.steps=10", "train.batch_sequences=6", "train.microbatch_sequences=1",
+                     "train.log_every=1", "model.dropout=0.1", "model.loops=4", "model.halting=true"},
+                    {1, 3});
 }
 
 // Documents of some 80 tokens in sequences of 32, so that most begin inside one.

@@ -159,6 +159,21 @@ TEST_F(GradientReducerTest, MissingAndRepeatedMarksDieByName) {
   EXPECT_DEATH(reducer.finish({}), "p0 was not marked ready");
 }
 
+TEST_F(GradientReducerTest, MarksBeforeTheLastUseDoNotCount) {
+  make_parameters({16, 16});
+  GradientReducer reducer(parameters_, communicator_, 1);
+  reducer.begin(true);
+  for (const bool more_to_come : {true, false}) {
+    reducer.expect_more(more_to_come);
+    for (const int i : {1, 0}) reducer.mark_ready(parameter(i), {});
+  }
+  reducer.finish({});
+  reducer.begin(true);
+  reducer.expect_more(true);
+  reducer.mark_ready(parameter(1), {});
+  EXPECT_DEATH(reducer.finish({}), "p0 was not marked ready");
+}
+
 // With the real communicator: every rank marks in an order of its own.
 TEST(GradientReducerOverRanks, SumsWhileBackwardRuns) {
   Communicator& world = test_process().world();

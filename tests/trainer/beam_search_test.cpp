@@ -42,6 +42,14 @@ TransformerOptions paper_options(std::int64_t vocabulary, std::int64_t context) 
   return options;
 }
 
+TransformerOptions halting_options(std::int64_t vocabulary, std::int64_t context) {
+  TransformerOptions options = small_options(vocabulary, context);
+  options.layers = options.encoder_layers = 1;
+  options.loops = 3;
+  options.halting = true;
+  return options;
+}
+
 class BeamSearchTest : public ::testing::Test {
  protected:
   void make_model(const TransformerOptions& options, std::uint64_t seed) {
@@ -130,7 +138,8 @@ TEST_F(BeamSearchTest, CacheEqualsRecomputation) {
     Tokens& source = sources.emplace_back();
     for (std::int32_t s = 0; s < i * 7 % 12; ++s) source.push_back(1 + (i + s * s) % 28);
   }
-  for (const TransformerOptions& shape : {small_options(29, 24), paper_options(29, 24)}) {
+  for (const TransformerOptions& shape :
+       {small_options(29, 24), paper_options(29, 24), halting_options(29, 24)}) {
     make_model(shape, 5);
     for (const std::int64_t beam : {1, 2, 4, 7}) {
       const BeamOptions options{.beam = beam, .alpha = 0.8};

@@ -196,6 +196,9 @@ TEST(Config, ImpossibleCombinationsAreRefused) {
   EXPECT_EQ(error_beside_least("model.rope_scaling = 'linear'"),
             "run.toml:4: rope_scaling linear is of positions rope, not of learned; set model.positions = "
             "\"rope\"");
+  EXPECT_EQ(error_beside_least("model.halting = true"),
+            "run.toml:4: model.halting is set, but there is one loop, after which every position halts; set "
+            "model.loops to the most that a position may take");
   EXPECT_EQ(error_beside_least("train.steps = 10\noptim.warmup_steps = 11"),
             "run.toml:5: optim.warmup_steps = 11 is more than train.steps = 10; warm up for fewer steps, or "
             "train for "

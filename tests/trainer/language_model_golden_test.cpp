@@ -71,7 +71,7 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
   const Tensor targets_BT(targets.data(), DType::kInt32, {kBatch, kContext});
   std::vector<std::int32_t> documents(kBatch * kContext);
   std::vector<std::int32_t> positions(kBatch * kContext);
-  Pass pass{.batch = kBatch, .sequence = kContext};
+  Pass pass{.batch = kBatch, .sequence = kContext, .ponder_cost = 0.05F};
   if (golden.at("options").contains("is_packed")) {
     for (std::int32_t i = 0; i < kBatch * kContext; ++i) {
       const std::int32_t row = i / kContext, t = i % kContext;
@@ -112,7 +112,8 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
 INSTANTIATE_TEST_SUITE_P(, LanguageModelGolden,
                          testing::Values("gpt2", "llama", "qwen2", "paper", "alibi", "window", "geglu",
                                          "linear", "llama3_bounds", "yarn_bounds", "packed_gpt2",
-                                         "packed_llama", "packed_paper", "packed_alibi"),
+                                         "packed_llama", "packed_paper", "packed_alibi",
+                                         "looped", "looped_paper", "halting", "halting_paper"),
                          [](const auto& name) { return std::string(name.param); });
 
 }  // namespace

@@ -104,7 +104,7 @@ TEST_P(TranslationGolden, TwentyStepsFollowPyTorch) {
   SelfCommunicator communicator;
   GradientReducer reducer(model.parameters(), communicator, 1 << 14);
   const Stream stream;
-  const Pass pass{.label_smoothing = 0.1F};
+  const Pass pass{.label_smoothing = 0.1F, .ponder_cost = 0.05F};
 
   for (std::int64_t step = 0; step < kSteps; ++step) {
     Pairs pairs(step);
@@ -129,7 +129,7 @@ TEST_P(TranslationGolden, TwentyStepsFollowPyTorch) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(, TranslationGolden, testing::Values("paper", "modern"),
+INSTANTIATE_TEST_SUITE_P(, TranslationGolden, testing::Values("paper", "modern", "looped", "halting"),
                          [](const auto& name) { return std::string(name.param); });
 
 }  // namespace

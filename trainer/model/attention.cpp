@@ -120,7 +120,8 @@ void SelfAttention::forward(Tensor y_NC, Tensor x_NC, const Activations& activat
     }
   }
   if (pass.cache != nullptr) {
-    const KeyValueCache::Layer& cache = pass.cache->layers[static_cast<std::size_t>(layer_)];
+    const KeyValueCache::Layer& cache =
+        pass.cache->layers[static_cast<std::size_t>(pass.first_cached + layer_)];
     const std::int64_t begin = pass.cache->length;
     const std::int64_t end = begin + pass.sequence;
     copy(cache.keys_BSKD.slice(1, begin, end), heads.k_BSKD, pass.stream);

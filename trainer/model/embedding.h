@@ -6,6 +6,7 @@
 #include "kernels/embedding.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
+#include "trainer/model/norm.h"
 #include "trainer/model/pass.h"
 #include "trainer/model/positions.h"
 
@@ -24,10 +25,20 @@ class Embedding {
   // Of those that share a token table of this layer's own, the last to touch it.
   void backward(Tensor dx_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass) const;
 
+  // What enters a loop of a looped stack: the stream's sum, the signal of the loop and, from the second loop
+  // on, the positions anew (Dehghani et al. 2019, section 2.1).  `x` may be the stream's residual.  `scratch`
+  // [N, C] is free again afterwards; it may be the stream's branch.
+  void enter_loop(Tensor x_NC, const ResidualStream& stream, Tensor tokens_BT, Tensor scratch_NC,
+                  const Pass& pass) const;
+  // The positions' gradient +=.
+  void backward_loop(Tensor dx_NC, Tensor tokens_BT, const Pass& pass) const;
+
   const Parameter& token_table() const { return token_table_; }
 
  private:
   Dropout dropout(const Pass& pass) const;
+  // Learned or sinusoids, [P, C]; empty if neither.
+  Tensor position_table() const;
 
   const PositionTables& positions_;
   std::int64_t layer_;

@@ -54,6 +54,7 @@ void EncoderDecoder::allocate(const Limits& limits) {
   const auto plan = [&](Arena& arena) {
     source_documents_ = arena.allocate(DType::kInt32, {source.rows()});
     target_documents_ = arena.allocate(DType::kInt32, {target.rows()});
+    if (options_.halting) counted_sources_ = arena.allocate(DType::kInt32, {source.rows()});
     encoder_.allocate(arena, source);
     decoder_.allocate(arena, target);
     loss_.allocate(arena, target);
@@ -72,6 +73,7 @@ Pass EncoderDecoder::encoder_pass(Tensor sources_BS, Tensor source_lengths_B, co
   Pass result{.batch = sources_BS.dim(0),
               .sequence = sources_BS.dim(1),
               .dropout = pass.dropout,
+              .ponder_cost = pass.ponder_cost,
               .stream = pass.stream};
   result.documents_BT = result.rows_of(source_documents_).view(sources_BS.shape());
   fill_padding_documents(result.documents_BT, source_lengths_B);
@@ -91,10 +93,22 @@ Tensor EncoderDecoder::forward(const PairTensors& pairs, Pass& pass) {
   return decoder_.forward(pairs.target_inputs_BT, pass);
 }
 
+void EncoderDecoder::add_ponder_loss(Tensor loss_1, const PairTensors& pairs, float scale,
+                                     const Pass& decoding) {
+  if (!options_.halting) return;
+  const Pass encoding = encoder_pass(pairs.sources_BS, pairs.source_lengths_B, decoding);
+  const Tensor counted = encoding.rows_of(counted_sources_);
+  const std::int32_t* const documents = encoding.documents_BT.data<std::int32_t>();
+  for (std::int64_t i = 0; i < encoding.rows(); ++i) counted.data<std::int32_t>()[i] = -documents[i];
+  encoder_.add_ponder_loss(loss_1, counted, scale, encoding);
+  decoder_.add_ponder_loss(loss_1, pairs.target_outputs_BT, scale, decoding);
+}
+
 void EncoderDecoder::forward_loss(Tensor loss_1, const PairTensors& pairs, const Pass& pass) {
   Pass decoding = pass;
   const Tensor hidden = forward(pairs, decoding);
   loss_.forward(loss_1, hidden, pairs.target_outputs_BT.view({decoding.rows()}), decoding);
+  add_ponder_loss(loss_1, pairs, /*scale=*/0.0F, decoding);
 }
 
 void EncoderDecoder::forward_backward(Tensor loss_1, const PairTensors& pairs, float scale,
@@ -104,6 +118,7 @@ void EncoderDecoder::forward_backward(Tensor loss_1, const PairTensors& pairs, f
   const Tensor dhidden = decoding.rows_of(dhidden_NC_);
   loss_.forward_backward(loss_1, dhidden, hidden, pairs.target_outputs_BT.view({decoding.rows()}), scale,
                          reducer, decoding);
+  add_ponder_loss(loss_1, pairs, scale, decoding);
   memory_.dx_MC = dmemory_MC_.slice(0, 0, memory_.batch * memory_.sequence);
   fill(memory_.dx_MC, 0.0F, pass.stream);
   decoder_.backward(dhidden, pairs.target_inputs_BT, reducer, decoding);
@@ -134,9 +149,10 @@ double EncoderDecoder::flops(std::int64_t pairs, std::int64_t source_tokens,
   auto target_weights = static_cast<double>(options_.vocabulary * options_.width);
   for (const Parameter& parameter : parameters_.parameters()) {
     const auto has = [&](const char* part) { return parameter.name.find(part) != std::string::npos; };
-    if (!has(".blocks.")) continue;
+    if (!is_looped(parameter)) continue;
     const bool reads_source = parameter.name.starts_with("encoder.") || has("cross_attention.key_value");
-    (reads_source ? source_weights : target_weights) += static_cast<double>(parameter.shape.num_elements());
+    (reads_source ? source_weights : target_weights) +=
+        static_cast<double>(options_.loops * parameter.shape.num_elements());
   }
   // Keys that a query sees, on average.
   const auto window = static_cast<double>(options_.window);
@@ -146,7 +162,7 @@ double EncoderDecoder::flops(std::int64_t pairs, std::int64_t source_tokens,
   const double w = window > 0.0 ? std::min(target_length, window) : target_length;
   const double source_keys = window > 0.0 ? std::min(source_length, 2.0 * window) : source_length;
   const double target_keys = w * (1.0 - w / (2.0 * target_length));
-  const auto width = static_cast<double>(2 * options_.heads * options_.head_width);
+  const auto width = static_cast<double>(2 * options_.loops * options_.heads * options_.head_width);
   return 6.0 * (s * (source_weights + width * static_cast<double>(options_.encoder_layers) * source_keys) +
                 t * (target_weights +
                      width * static_cast<double>(options_.layers) * (source_length + target_keys)));

@@ -62,6 +62,8 @@ class EncoderDecoder {
 
  private:
   Pass encoder_pass(Tensor sources_BS, Tensor source_lengths_B, const Pass& pass);
+  // After forward(), of both stacks: see TransformerStack.
+  void add_ponder_loss(Tensor loss_1, const PairTensors& pairs, float scale, const Pass& decoding);
   // The decoder's output; `pass` becomes its pass.
   Tensor forward(const PairTensors& pairs, Pass& pass);
 
@@ -74,6 +76,7 @@ class EncoderDecoder {
   std::unique_ptr<Arena> arena_;
   Tensor source_documents_;  // int32
   Tensor target_documents_;  // int32, all 0
+  Tensor counted_sources_;   // int32, below 0 behind a source's length; if there is halting
   Tensor dmemory_MC_;
   Tensor dhidden_NC_;
   Memory memory_;  // of the pass

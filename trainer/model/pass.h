@@ -22,6 +22,7 @@ struct DropoutSource {
   std::uint64_t seed = 0;
   std::int64_t step = 0;
   std::int64_t first_sequence = 0;  // global index of the pass's first sequence
+  std::int64_t loop = 0;            // of a looped stack
 
   // The mask of a tensor that holds `elements_per_sequence` elements of each sequence, sequences outermost.
   Dropout at(std::int64_t layer, DropoutSite site, std::int64_t elements_per_sequence) const {
@@ -30,7 +31,8 @@ struct DropoutSource {
     constexpr auto kNumSites = static_cast<std::uint64_t>(DropoutSite::kNumSites);
     const std::uint64_t place =
         static_cast<std::uint64_t>(layer + 1) * kNumSites + static_cast<std::uint64_t>(site);
-    const auto bits = philox(seed, static_cast<std::uint64_t>(step), place);
+    const auto bits =
+        philox(seed, static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(loop) << 32 | place);
     return {.probability = share,
             .key = std::uint64_t{bits[0]} << 32 | bits[1],
             .offset = static_cast<std::uint64_t>(first_sequence * elements_per_sequence)};
@@ -54,7 +56,7 @@ struct KeyValueCache {
     Tensor keys_BSKD;
     Tensor values_BSKD;
   };
-  std::vector<Layer> layers;
+  std::vector<Layer> layers;       // by block; of a looped stack, by loop and then block
   std::int64_t length = 0;         // positions filled
   std::vector<Tensor> memory_BSG;  // G = 2 K D: keys and values of the pass's memory, by block
 };
@@ -68,6 +70,9 @@ struct Pass {
   Tensor documents_BT;             // self-attention stays inside each; empty: one per sequence
   Tensor positions_BT;             // of the tokens, int32; empty: from 0 on, or from what is cached
   float label_smoothing = 0.0F;    // of the targets
+  float ponder_cost = 0.0F;        // of each loop of each position that halts by itself
+  std::int64_t loop = 0;           // of a looped stack: the one that runs
+  std::int64_t first_cached = 0;   // the cache entry of its first block
   Stream stream;
 
   std::int64_t rows() const { return batch * sequence; }

@@ -9,12 +9,12 @@
 namespace trireme {
 namespace {
 
-void fill_sinusoids(Tensor table_PC) {
+void fill_sinusoids(Tensor table_PC, std::int64_t first = 0) {
   const std::int64_t width = table_PC.dim(1);
   for (std::int64_t p = 0; p < table_PC.dim(0); ++p) {
     for (std::int64_t c = 0; c < width; ++c) {
       const double exponent = static_cast<double>(c / 2 * 2) / static_cast<double>(width);
-      const double angle = static_cast<double>(p) / std::pow(10000.0, exponent);
+      const double angle = static_cast<double>(first + p) / std::pow(10000.0, exponent);
       table_PC.data<float>()[p * width + c] =
           static_cast<float>(c % 2 == 0 ? std::sin(angle) : std::cos(angle));
     }
@@ -36,6 +36,12 @@ void fill_alibi(Tensor slopes_H) {
 
 PositionTables::PositionTables(const TransformerOptions& options) {
   const auto floats = [&](std::int64_t count) { return count * size_bytes(DType::kFloat32); };
+  if (options.loops > 1) {
+    const Shape shape = {options.loops, options.width};
+    loop_memory_ = Buffer(floats(shape.num_elements()));
+    loop_signals_LC_ = loop_memory_.tensor(DType::kFloat32, shape);
+    fill_sinusoids(loop_signals_LC_, /*first=*/1);
+  }
   switch (options.positions) {
     case Positions::kSinusoidal: {
       const Shape shape = {options.context, options.width};

@@ -14,6 +14,8 @@ class PositionTables {
   // Sines in even columns and cosines in odd ones, of wave lengths from 2 pi to 10000 2 pi ("Attention Is All
   // You Need", section 3.5).  Of positions `sinusoidal`; empty otherwise.
   Tensor sinusoids_PC() const { return sinusoids_PC_; }
+  // The same of the loops of a looped stack, from 1 on.
+  Tensor loop_signals_LC() const { return loop_signals_LC_; }
   // cos and sin of position times each of rope_frequencies (RoPE; Su et al. 2021), D' = D / 2.  Of positions
   // `rope`.
   Tensor rope_cos_PD() const { return rope_cos_PD_; }
@@ -25,6 +27,8 @@ class PositionTables {
  private:
   Buffer memory_;
   Tensor sinusoids_PC_;
+  Buffer loop_memory_;
+  Tensor loop_signals_LC_;
   Tensor rope_cos_PD_;
   Tensor rope_sin_PD_;
   Tensor alibi_slopes_H_;

@@ -31,6 +31,7 @@ void Transformer::allocate(const PassLimits& limits) {
 void Transformer::forward_loss(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, const Pass& pass) {
   const Tensor hidden = decoder_.forward(tokens_BT, pass);
   loss_.forward(loss_1, hidden, targets_BT.view({pass.rows()}), pass);
+  decoder_.add_ponder_loss(loss_1, targets_BT, /*scale=*/0.0F, pass);
 }
 
 void Transformer::forward_backward(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, float scale,
@@ -38,6 +39,7 @@ void Transformer::forward_backward(Tensor loss_1, Tensor tokens_BT, Tensor targe
   const Tensor hidden = decoder_.forward(tokens_BT, pass);
   const Tensor dhidden = pass.rows_of(dhidden_NC_);
   loss_.forward_backward(loss_1, dhidden, hidden, targets_BT.view({pass.rows()}), scale, reducer, pass);
+  decoder_.add_ponder_loss(loss_1, targets_BT, scale, pass);
   decoder_.backward(dhidden, tokens_BT, reducer, pass);
 }
 
@@ -53,20 +55,23 @@ double Transformer::flops_per_token(std::int64_t sequence) const {
   std::int64_t multiplied = parameters_.num_parameters();
   if (options_.positions == Positions::kLearned) multiplied -= options_.context * options_.width;
   if (!options_.tied_embeddings) multiplied -= options_.vocabulary * options_.width;
+  for (const Parameter& parameter : parameters_.parameters()) {
+    if (is_looped(parameter)) multiplied += (options_.loops - 1) * parameter.shape.num_elements();
+  }
   // Keys that a query sees, on average.
   const auto t = static_cast<double>(sequence);
   const double w = options_.window > 0 ? std::min(t, static_cast<double>(options_.window)) : t;
   const double keys = w * (1.0 - w / (2.0 * t));
   const auto attention =
-      static_cast<double>(2 * options_.layers * options_.heads * options_.head_width) * keys;
+      static_cast<double>(2 * options_.cached_layers() * options_.heads * options_.head_width) * keys;
   return 6.0 * (static_cast<double>(multiplied) + attention);
 }
 
 KeyValueCacheMemory::KeyValueCacheMemory(const TransformerOptions& options, std::int64_t batch) {
   const Shape shape = {batch, options.context, options.kv_heads, options.head_width};
   const std::int64_t bytes = shape.num_elements() * size_bytes(DType::kFloat32);
-  buffer_ = Buffer(2 * options.layers * bytes);
-  for (std::int64_t layer = 0; layer < options.layers; ++layer) {
+  buffer_ = Buffer(2 * options.cached_layers() * bytes);
+  for (std::int64_t layer = 0; layer < options.cached_layers(); ++layer) {
     cache_.layers.push_back({.keys_BSKD = buffer_.tensor(DType::kFloat32, shape, 2 * layer * bytes),
                              .values_BSKD = buffer_.tensor(DType::kFloat32, shape, (2 * layer + 1) * bytes)});
   }

@@ -26,7 +26,8 @@ class Transformer {
   // Makes the activation memory of all passes up to these limits; once.
   void allocate(const PassLimits& limits);
 
-  // loss[0] += the cross-entropy, in nats, summed over the B T targets, smoothed as the pass says.
+  // loss[0] += the cross-entropy, in nats, summed over the B T targets, smoothed as the pass says; and the
+  // cost of pondering (see Halting::add_loss).
   void forward_loss(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, const Pass& pass);
   // Also adds the gradient of scale * (that sum) to the parameters' gradients.
   void forward_backward(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, float scale,
@@ -37,7 +38,7 @@ class Transformer {
 
   // Floating-point operations of one training step, per token: 6 for each weight that is multiplied, and for
   // each layer 12 H D for each key that a query sees, T / 2 of them on average under a causal mask (PaLM,
-  // appendix B, with what is masked left out).
+  // appendix B, with what is masked left out).  All loops are counted, also of positions that halt before.
   double flops_per_token(std::int64_t sequence) const;
 
  private:

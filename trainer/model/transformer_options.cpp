@@ -82,6 +82,14 @@ void for_each_rope_scaling_option(Options& options, Visit visit) {
   visit("rope_attention_factor", options.rope_attention_factor);
 }
 
+// Those of a model with loops.
+template <typename Options, typename Visit>
+void for_each_loop_option(Options& options, Visit visit) {
+  visit("loops", options.loops);
+  visit("halting", options.halting);
+  visit("halting_threshold", options.halting_threshold);
+}
+
 template <typename Member>
 void read(const Json& json, const char* key, const std::string& source, Member& member) {
   if constexpr (std::is_enum_v<Member>) {
@@ -115,6 +123,9 @@ TransformerOptions TransformerOptions::from_config(const ModelConfig& config, st
       .kv_heads = config.kv_heads > 0 ? config.kv_heads : config.heads,
       .head_width = config.head_width > 0 ? config.head_width : config.width / config.heads,
       .feed_forward = config.feed_forward,
+      .loops = config.loops,
+      .halting = config.halting,
+      .halting_threshold = static_cast<float>(config.halting_threshold),
       .context = config.context,
       .vocabulary = vocabulary,
       .norm = choice_of<NormKind>(config.norm),
@@ -157,6 +168,7 @@ TransformerOptions TransformerOptions::from_json(const std::string& json, const 
   for_each_later_option(options, read_if_there);
   for_each_rope_scaling_option(options, read_if_there);
   for_each_encoder_option(options, read_if_there);
+  for_each_loop_option(options, read_if_there);
   return options;
 }
 
@@ -173,6 +185,7 @@ std::string TransformerOptions::to_json() const {
   for_each_later_option(*this, write);
   if (rope_scaling != RopeScaling::kNone) for_each_rope_scaling_option(*this, write);
   if (kind == ModelKind::kEncoderDecoder) for_each_encoder_option(*this, write);
+  if (loops > 1) for_each_loop_option(*this, write);
   return json.dump();
 }
 

@@ -62,6 +62,9 @@ struct TransformerOptions {
   std::int64_t kv_heads = 0;        // K; divides H
   std::int64_t head_width = 0;      // D
   std::int64_t feed_forward = 0;    // F
+  std::int64_t loops = 1;           // how often each stack is applied; with halting, the most
+  bool halting = false;             // each position decides how often
+  float halting_threshold = 0.99F;  // 1 - epsilon
   std::int64_t context = 0;         // longest T
   std::int64_t vocabulary = 0;      // V
   NormKind norm = NormKind::kLayer;
@@ -88,6 +91,9 @@ struct TransformerOptions {
   float attention_dropout = 0.0F;
 
   static TransformerOptions from_config(const ModelConfig& config, std::int64_t vocabulary);
+  // Cache entries that the decoder's self-attentions have.
+  std::int64_t cached_layers() const { return loops * layers; }
+
   // As stored in a checkpoint; what a checkpoint of an earlier version doesn't name is GPT-2's.  Throws
   // UserError naming `source` and the key that is missing or wrong.
   static TransformerOptions from_json(const std::string& json, const std::string& source);

@@ -15,8 +15,8 @@ TranslationCache::TranslationCache(EncoderDecoder& model, Tensor sources_BS, Ten
   const std::int64_t source_length = sources_BS.dim(1);
   const Shape rows = {sentences * beam, max_tokens, options.kv_heads, options.head_width};
   const Shape memory = {sentences, source_length, 2 * options.kv_heads * options.head_width};
-  const std::int64_t numbers =
-      options.layers * (4 * rows.num_elements() + memory.num_elements()) + sentences * (source_length + beam);
+  const std::int64_t numbers = 4 * options.cached_layers() * rows.num_elements() +
+                               options.layers * memory.num_elements() + sentences * (source_length + beam);
   buffer_ = Buffer(numbers * size_bytes(DType::kFloat32));
   std::int64_t used_bytes = 0;
   const auto take = [&](DType dtype, const Shape& shape) {
@@ -24,13 +24,14 @@ TranslationCache::TranslationCache(EncoderDecoder& model, Tensor sources_BS, Ten
     used_bytes += shape.num_elements() * size_bytes(dtype);
     return tensor;
   };
-  for (std::int64_t layer = 0; layer < options.layers; ++layer) {
+  for (std::int64_t layer = 0; layer < options.cached_layers(); ++layer) {
     for (auto* const layers : {&layers_, &spare_}) {
       const Tensor keys = take(DType::kFloat32, rows);
       layers->push_back({.keys_BSKD = keys, .values_BSKD = take(DType::kFloat32, rows)});
     }
-    memory_BSG_.push_back(take(DType::kFloat32, memory));
   }
+  for (std::int64_t block = 0; block < options.layers; ++block)
+    memory_BSG_.push_back(take(DType::kFloat32, memory));
   documents_BS_ = take(DType::kInt32, {sentences, source_length});
   query_documents_BT_ = take(DType::kInt32, {sentences, beam});
   fill_padding_documents(documents_BS_, source_lengths_B);

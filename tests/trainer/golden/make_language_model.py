@@ -18,6 +18,9 @@ LAYERS, WIDTH, CONTEXT, VOCABULARY = 2, 48, 17, 67
 GPT2 = {"heads": 3, "kv_heads": 3, "head_width": 16, "feed_forward": 100, "norm": "layer", "norm_placement": "pre",
         "norm_epsilon": 1e-5, "activation": "gelu_tanh", "biases": "all", "positions": "learned",
         "rope_theta": 10000.0, "window": 0, "tied_embeddings": True}
+LOOPED = {"loops": 3, "halting": False, "halting_threshold": 0.99}
+PONDER_COST = 0.05
+# Under thresholds of positions that halt, none comes so near to them that rounding could decide.
 MODELS = {
     "gpt2": {},
     "llama": {"heads": 4, "kv_heads": 2, "head_width": 10, "norm": "rms", "norm_epsilon": 1e-6, "activation": "swiglu",
@@ -28,6 +31,11 @@ MODELS = {
     "alibi": {"heads": 6, "kv_heads": 6, "head_width": 8, "activation": "gelu", "positions": "alibi", "window": 5},
     "window": {"activation": "silu", "window": 4, "tied_embeddings": False, "positions": "none"},
     "geglu": {"norm_placement": "post", "norm": "rms", "activation": "geglu", "biases": "none"},
+    "looped": LOOPED,
+    "looped_paper": LOOPED | {"norm_placement": "post", "activation": "relu", "positions": "sinusoidal"},
+    "halting": LOOPED | {"loops": 5, "halting": True, "halting_threshold": 0.74},
+    "halting_paper": LOOPED | {"halting": True, "norm_placement": "post", "positions": "sinusoidal",
+                               "halting_threshold": 0.8},
 }
 # Rope's frequencies as `transformers` stretches them: cases of make_rope_frequencies.py.
 with open(os.path.join(os.path.dirname(__file__), "rope_frequencies.json")) as file:
@@ -83,7 +91,7 @@ def constant(shape, value):
 
 def make_parameters(o):
     """In the order of the model."""
-    out_stddev = INIT_STDDEV / math.sqrt(2.0 * LAYERS)
+    out_stddev = INIT_STDDEV / math.sqrt(2.0 * LAYERS * o.get("loops", 1))
     parameters = {"embedding.token": normal("embedding.token", (VOCABULARY, WIDTH), INIT_STDDEV)}
     if o["positions"] == "learned":
         parameters["embedding.position"] = normal("embedding.position", (CONTEXT, WIDTH), INIT_STDDEV)
@@ -98,6 +106,8 @@ def make_parameters(o):
         if o["norm"] == "layer":
             parameters[name + ".bias"] = constant((WIDTH,), 0.0)
 
+    if o.get("halting"):
+        add_halting_unit(parameters, "")
     gated = o["activation"] in ("swiglu", "geglu")
     for layer in range(LAYERS):
         block = f"blocks.{layer}."
@@ -127,8 +137,13 @@ def positions_of(o):
     return positions
 
 
-def sinusoids():
-    position = torch.arange(CONTEXT, dtype=torch.float64)[:, None]
+def add_halting_unit(parameters, prefix):
+    parameters[prefix + "halting.weight"] = normal(prefix + "halting.weight", (1, WIDTH), INIT_STDDEV)
+    parameters[prefix + "halting.bias"] = constant((1,), 1.0)
+
+
+def sinusoids(first=0):
+    position = first + torch.arange(CONTEXT, dtype=torch.float64)[:, None]
     angle = position / 10000.0 ** (torch.arange(0, WIDTH, 2, dtype=torch.float64) / WIDTH)
     return torch.stack((angle.sin(), angle.cos()), -1).reshape(CONTEXT, WIDTH)
 
@@ -160,6 +175,35 @@ def activate(kind, x):
     if kind == "gelu_tanh":
         return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
     return {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}[kind](x)
+
+
+def run_loops(o, p, prefix, x, positions, blocks):
+    """The state after the loops of a Universal Transformer, and the sum over positions of loops + remainder.
+
+    `positions`, if any, are added to what enters every loop but the first, in which they are already."""
+    loops = o.get("loops", 1)
+    if loops == 1:
+        return blocks(x), 0.0
+    signals = sinusoids(first=1)
+    if not o["halting"]:
+        for loop in range(loops):
+            x = blocks(x + signals[loop] + (positions if loop > 0 and positions is not None else 0.0))
+        return x, 0.0
+    mean, before = 0.0, torch.zeros(x.shape[:-1], dtype=torch.float64)
+    running = torch.ones(x.shape[:-1], dtype=torch.bool)
+    ponder = 0.0
+    for loop in range(loops):
+        entering = x + signals[loop] + (positions if loop > 0 and positions is not None else 0.0)
+        probability = torch.sigmoid(F.linear(entering, p[prefix + "halting.weight"], p[prefix + "halting.bias"]))[..., 0]
+        x = torch.where(running[..., None], blocks(entering), x)
+        halts = running & ((before + probability > o["halting_threshold"]) | (loop + 1 == loops))
+        remainder = 1.0 - before
+        weight = torch.where(halts, remainder, probability) * running
+        mean = mean + weight[..., None] * x
+        ponder = ponder + running.sum() + (remainder * halts).sum()
+        before = before + probability * (running & ~halts)
+        running = running & ~halts
+    return mean, ponder
 
 
 def forward_loss(o, p, tokens, targets):
@@ -196,22 +240,30 @@ def forward_loss(o, p, tokens, targets):
     def mlp(name, x):
         return linear(name + ".out", activate(o["activation"], linear(name + ".in", x)))
 
+    def blocks(x):
+        for layer in range(LAYERS):
+            for sublayer, f in (("attention", attention), ("mlp", mlp)):
+                name = f"blocks.{layer}.{sublayer}"
+                if o["norm_placement"] == "pre":
+                    x = x + f(name, norm(name + "_norm", x))
+                else:
+                    x = norm(name + "_norm", x + f(name, x))
+        return x
+
     x = p["embedding.token"][tokens]
+    positions = None
     if o["positions"] == "learned":
-        x = x + p["embedding.position"][positions_of(o)]
+        positions = p["embedding.position"][positions_of(o)]
     if o["positions"] == "sinusoidal":
-        x = x * math.sqrt(WIDTH) + sinusoids()[positions_of(o)]
-    for layer in range(LAYERS):
-        for sublayer, f in (("attention", attention), ("mlp", mlp)):
-            name = f"blocks.{layer}.{sublayer}"
-            if o["norm_placement"] == "pre":
-                x = x + f(name, norm(name + "_norm", x))
-            else:
-                x = norm(name + "_norm", x + f(name, x))
+        x = x * math.sqrt(WIDTH)
+        positions = sinusoids()[positions_of(o)]
+    if positions is not None:
+        x = x + positions
+    x, ponder = run_loops(o, p, "", x, positions, blocks)
     if o["norm_placement"] == "pre":
         x = norm("final_norm", x)
     logits = x @ p["embedding.token" if o["tied_embeddings"] else "output.weight"].T
-    return F.cross_entropy(logits.reshape(-1, VOCABULARY), targets.reshape(-1))
+    return F.cross_entropy(logits.reshape(-1, VOCABULARY), targets.reshape(-1)) + PONDER_COST * ponder / targets.numel()
 
 
 def token(step, row, position):

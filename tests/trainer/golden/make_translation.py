@@ -10,7 +10,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from make_language_model import INIT_STDDEV, VOCABULARY, WIDTH, activate, constant, normal, rotate, sinusoids
+from make_language_model import (INIT_STDDEV, PONDER_COST, VOCABULARY, WIDTH, activate, add_halting_unit, constant, normal,
+                                 rotate, run_loops, sinusoids)
 
 LAYERS, ENCODER_LAYERS = 2, 3
 PAPER = {"heads": 3, "kv_heads": 3, "head_width": 16, "feed_forward": 100, "norm": "layer", "norm_placement": "post",
@@ -21,6 +22,8 @@ MODELS = {
     "modern": {"heads": 4, "kv_heads": 2, "head_width": 10, "norm": "rms", "norm_placement": "pre",
                "norm_epsilon": 1e-6, "activation": "swiglu", "biases": "none", "positions": "rope",
                "rope_theta": 500.0, "tied_embeddings": False, "tied_source_embedding": False},
+    "looped": {"norm_placement": "pre", "loops": 2, "halting": False, "halting_threshold": 0.99},
+    "halting": {"loops": 3, "halting": True, "halting_threshold": 0.9},
 }
 STEPS, END = 20, 0
 LENGTHS = [((12, 9), (5, 11), (1, 1), (8, 3)), ((4, 7), (13, 10), (7, 7), (2, 12))]  # of sources and targets, no ends
@@ -51,7 +54,9 @@ def make_parameters(o):
         if stack == "encoder." or not o["tied_source_embedding"]:
             table(stack + "embedding.token")
         crosses = stack == "decoder."
-        out_stddev = INIT_STDDEV / math.sqrt((3.0 if crosses else 2.0) * layers)
+        out_stddev = INIT_STDDEV / math.sqrt((3.0 if crosses else 2.0) * layers * o.get("loops", 1))
+        if o.get("halting"):
+            add_halting_unit(parameters, stack)
         for layer in range(layers):
             block = f"{stack}blocks.{layer}."
             norm(block + "attention_norm")
@@ -73,7 +78,7 @@ def make_parameters(o):
 
 
 def forward(o, p, source, target):
-    """The logits of one pair of sentences: there is no padding here that could be wrong."""
+    """The logits of one pair of sentences, and its pondering: there is no padding here that could be wrong."""
     heads, kv_heads, head_width = o["heads"], o["kv_heads"], o["head_width"]
 
     def linear(name, x):
@@ -107,8 +112,14 @@ def forward(o, p, source, target):
 
     def stack(prefix, layers, tokens, memory):
         x = p["encoder.embedding.token" if o["tied_source_embedding"] else prefix + "embedding.token"][tokens]
+        positions = None
         if o["positions"] == "sinusoidal":
-            x = x * math.sqrt(WIDTH) + sinusoids()[:len(tokens)]
+            positions = sinusoids()[:len(tokens)]
+            x = x * math.sqrt(WIDTH) + positions
+        x, ponder = run_loops(o, p, prefix, x, positions, lambda y: blocks(prefix, layers, y, memory))
+        return norm(prefix + "final_norm", x) if o["norm_placement"] == "pre" else x, ponder
+
+    def blocks(prefix, layers, x, memory):
         for layer in range(layers):
             block = f"{prefix}blocks.{layer}."
             sublayers = [("attention_norm", lambda y: self_attention(block + "attention", y, memory is not None)),
@@ -121,11 +132,12 @@ def forward(o, p, source, target):
                     x = x + f(norm(block + name, x))
                 else:
                     x = norm(block + name, x + f(x))
-        return norm(prefix + "final_norm", x) if o["norm_placement"] == "pre" else x
+        return x
 
-    memory = stack("encoder.", ENCODER_LAYERS, source + [END], None)
-    hidden = stack("decoder.", LAYERS, [END] + target, memory)
-    return hidden @ p["encoder.embedding.token" if o["tied_embeddings"] else "output.weight"].T
+    memory, encoder_ponder = stack("encoder.", ENCODER_LAYERS, source + [END], None)
+    hidden, decoder_ponder = stack("decoder.", LAYERS, [END] + target, memory)
+    logits = hidden @ p["encoder.embedding.token" if o["tied_embeddings"] else "output.weight"].T
+    return logits, encoder_ponder + decoder_ponder
 
 
 def pairs_of_step(step):
@@ -151,9 +163,11 @@ def train(o):
     losses, norms = [], []
     for step in range(STEPS):
         pairs = pairs_of_step(step)
-        logits = torch.cat([forward(o, parameters, source, target) for source, target in pairs])
+        results = [forward(o, parameters, source, target) for source, target in pairs]
+        logits = torch.cat([logits for logits, _ in results])
         targets = torch.tensor([token for _, target in pairs for token in target + [END]])
         loss = F.cross_entropy(logits, targets, label_smoothing=LABEL_SMOOTHING)
+        loss = loss + PONDER_COST * sum(ponder for _, ponder in results) / len(targets)
         optimizer.zero_grad()
         loss.backward()
         norms.append(torch.sqrt(sum((v.grad ** 2).sum() for v in parameters.values())).item())

@@ -57,6 +57,21 @@ const Variant kVariants[] = {
        o.positions = Positions::kAlibi;
        o.tied_embeddings = false;
      }},
+    {"looped",
+     [](TransformerOptions& o) {
+       o.layers = 1;
+       o.encoder_layers = 2;
+       o.loops = 2;
+       o.norm_placement = NormPlacement::kPre;
+       o.positions = Positions::kLearned;
+     }},
+    {"halting",
+     [](TransformerOptions& o) {
+       o.layers = 1;
+       o.encoder_layers = 2;
+       o.loops = 2;  // so that no position is about to halt, which finite differences would stumble over
+       o.halting = true;
+     }},
 };
 
 TransformerOptions options_of(const Variant& variant) {
@@ -124,7 +139,8 @@ class EncoderDecoderTest : public ::testing::TestWithParam<Variant> {
                         .seed = 9,
                         .step = 2,
                         .first_sequence = first},
-            .label_smoothing = 0.1F};
+            .label_smoothing = 0.1F,
+            .ponder_cost = 0.3F};
   }
   double loss(Batch batch, float dropout) {
     float sum = 0.0F;
@@ -240,7 +256,9 @@ TEST(EncoderDecoderOptions, SurviveJson) {
     const TransformerOptions read = TransformerOptions::from_json(options.to_json(), "test");
     EXPECT_EQ(read.to_json(), options.to_json());
     EXPECT_EQ(read.kind, ModelKind::kEncoderDecoder);
-    EXPECT_EQ(read.encoder_layers, 3);
+    EXPECT_EQ(read.encoder_layers, options.encoder_layers);
+    EXPECT_EQ(read.loops, options.loops);
+    EXPECT_EQ(read.halting, options.halting);
     EXPECT_EQ(read.tied_source_embedding, options.tied_source_embedding);
   }
 }

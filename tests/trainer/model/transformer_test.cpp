@@ -75,6 +75,33 @@ const Variant kVariants[] = {
        o.positions = Positions::kNone;
        o.tied_embeddings = false;
      }},
+    {"looped",
+     [](TransformerOptions& o) {
+       o.layers = 2;
+       o.loops = 3;
+     }},
+    {"looped_paper",
+     [](TransformerOptions& o) {
+       o.layers = 1;
+       o.loops = 2;
+       o.norm_placement = NormPlacement::kPost;
+       o.positions = Positions::kSinusoidal;
+     }},
+    {"halting",
+     [](TransformerOptions& o) {
+       o.layers = 2;
+       o.loops = 4;
+       o.halting = true;
+     }},
+    {"halting_paper",
+     [](TransformerOptions& o) {
+       o.layers = 1;
+       o.loops = 3;
+       o.halting = true;
+       o.norm_placement = NormPlacement::kPost;
+       o.activation = FeedForward::kSilu;
+       o.positions = Positions::kRope;
+     }},
 };
 
 class TransformerTest : public ::testing::TestWithParam<Variant> {
@@ -103,7 +130,8 @@ class TransformerTest : public ::testing::TestWithParam<Variant> {
                         .attention_probability = dropout,
                         .seed = 9,
                         .step = 2,
-                        .first_sequence = first}};
+                        .first_sequence = first},
+            .ponder_cost = 0.3F};
   }
   double loss(float dropout) {
     float sum = 0.0F;
@@ -227,6 +255,18 @@ TEST(TransformerFlops, CountsItsWork) {
   EXPECT_NEAR(gpt2.flops_per_token(1024), 6.0 * (123653376.0 + 12.0 * 768 * 1024), 1.0);
 }
 
+TEST(TransformerFlops, CountsEveryLoop) {
+  TransformerOptions options = small_options();
+  const double once = Transformer(options).flops_per_token(kContext);
+  options.loops = 3;
+  const double thrice = Transformer(options).flops_per_token(kContext);
+  options.loops = 1;
+  options.layers *= 3;
+  const double deep = Transformer(options).flops_per_token(kContext);
+  EXPECT_GT(thrice, 2.0 * once);
+  EXPECT_EQ(thrice, deep) << "as many blocks, with weights of their own";
+}
+
 TEST(TransformerOptionsTest, SurvivesJson) {
   for (const Variant& variant : kVariants) {
     TransformerOptions options = small_options();
@@ -236,6 +276,9 @@ TEST(TransformerOptionsTest, SurvivesJson) {
     EXPECT_EQ(read.kv_heads, options.kv_heads);
     EXPECT_EQ(read.norm, options.norm);
     EXPECT_EQ(read.tied_embeddings, options.tied_embeddings);
+    EXPECT_EQ(read.loops, options.loops);
+    EXPECT_EQ(read.halting, options.halting);
+    EXPECT_EQ(read.halting_threshold, options.halting_threshold);
   }
   try {
     TransformerOptions::from_json(R"({"layers": 2})", "somewhere");
