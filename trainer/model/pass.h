@@ -67,6 +67,7 @@ struct Pass {
   const Memory* memory = nullptr;  // of blocks with cross-attention
   Tensor documents_BT;             // self-attention stays inside each; empty: one per sequence
   float label_smoothing = 0.0F;    // of the targets
+  Tensor cross_entropy_1;          // += the loss without it; may be empty
   Stream stream;
 
   std::int64_t rows() const { return batch * sequence; }
