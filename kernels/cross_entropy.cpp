@@ -33,13 +33,14 @@ void check_logits(const OperandCheck& check, Tensor logits_NV, Tensor lse_N, Ten
 
 }  // namespace
 
-void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
-                           float label_smoothing, Stream stream) {
+void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor smoothed_logit_N, Tensor logits_NV,
+                           Tensor targets_N, float label_smoothing, Stream stream) {
   const OperandCheck check("cross_entropy_forward", stream.device());
   check_logits(check, logits_NV, lse_N, targets_N, label_smoothing);
   check.operand("target_logit", target_logit_N, lse_N.shape());
+  check.optional("smoothed_logit", smoothed_logit_N, lse_N.shape());
   TRIREME_RUN(cross_entropy_forward, stream)
-  (lse_N, target_logit_N, logits_NV, targets_N, label_smoothing, stream);
+  (lse_N, target_logit_N, smoothed_logit_N, logits_NV, targets_N, label_smoothing, stream);
 }
 
 void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N,

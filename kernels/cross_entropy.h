@@ -1,5 +1,5 @@
 // Softmax cross-entropy of logits, in two passes, so that a vocabulary split over ranks can combine `lse` and
-// `target_logit` between them, and rows can be worked through in chunks whose logits are never all stored.
+// both logits between them, and rows can be worked through in chunks whose logits are never all stored.
 #pragma once
 
 #include "kernels/stream.h"
@@ -11,17 +11,17 @@ namespace trireme {
 inline constexpr std::int32_t kIgnoredTarget = -1;
 
 // Numbers are float32.  On a CUDA device logits and dlogits may be bfloat16, both or none; lse and
-// target_logit stay float32.  REQUIRES: every target in [0, V) or ignored, which there the kernel itself
+// both logits stay float32.  REQUIRES: every target in [0, V) or ignored, which there the kernel itself
 // checks: it traps.
 
 // lse[N] = log sum_v exp(logits[n, v]);  target_logit[N] = logits[n, targets[n]].  The loss of row n is
 // lse - target_logit.  Where the target is ignored both are 0.  Rows of logits may lie apart.
 //
 // With label smoothing s (Szegedy et al. 2016) the target is a distribution, 1 - s at the target and s / V
-// everywhere, and target_logit[N] the mean under it: (1 - s) logits[n, targets[n]] + s / V sum_v logits[n,
-// v]. REQUIRES: s in [0, 1).
-void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
-                           float label_smoothing, Stream stream);
+// everywhere, and smoothed_logit[N] the mean under it: (1 - s) logits[n, targets[n]] + s / V sum_v logits[n,
+// v].  The smoothed loss is lse - smoothed_logit.  REQUIRES: s in [0, 1); smoothed_logit may be empty.
+void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor smoothed_logit_N, Tensor logits_NV,
+                           Tensor targets_N, float label_smoothing, Stream stream);
 
 // dlogits = scale (softmax(logits) - (1 - s) onehot(target) - s / V), 0 in ignored rows; dlogits may be
 // logits' memory.

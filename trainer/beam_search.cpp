@@ -99,7 +99,8 @@ class BeamSearch {
       const std::int64_t count = std::min(chunk, rows() - begin);
       const Tensor logits = model_.logits(hidden.slice(0, begin, begin + count), Stream());
       cross_entropy_forward({lse.data(), DType::kFloat32, {count}}, {unused.data(), DType::kFloat32, {count}},
-                            logits, {const_cast<std::int32_t*>(targets.data()), DType::kInt32, {count}},
+                            /*smoothed_logit_N=*/{}, logits,
+                            {const_cast<std::int32_t*>(targets.data()), DType::kInt32, {count}},
                             /*label_smoothing=*/0.0F, Stream());
       for (std::int64_t i = 0; i < count; ++i) {
         add_candidates(begin + i, logits.data<float>() + i * logits.stride(0),

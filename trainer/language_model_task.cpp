@@ -34,7 +34,7 @@ void LanguageModelTask::start(std::int64_t samples_consumed) {
   model_.allocate({.batch = microbatch_sequences(), .sequence = config_.model.context, .training = true});
 }
 
-StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
+StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
                                                  Stream stream) {
   const std::int64_t context = config_.model.context;
   const std::int64_t tokens = batch_sequences_ * context;
@@ -53,10 +53,12 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer&
                     .documents_BT = tensors.documents_BT,
                     .positions_BT = tensors.positions_BT,
                     .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                    .cross_entropy_1 = loss_2.slice(0, 1, 2),
                     .ponder_cost = static_cast<float>(config_.train.ponder_cost),
                     .stream = stream};
     reducer.begin(/*is_last_microbatch=*/i + 1 == microbatches);
-    model_.forward_backward(loss_1, tensors.inputs_BT, tensors.targets_BT, scale, reducer, pass);
+    model_.forward_backward(loss_2.slice(0, 0, 1), tensors.inputs_BT, tensors.targets_BT, scale, reducer,
+                            pass);
   }
   return {.samples = batch_sequences_,
           .tokens = tokens,

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iostream>
 #include <optional>
+#include <vector>
 
 #include "trainer/append_file.h"
 #include "trainer/metrics_file.h"
@@ -72,7 +73,7 @@ void MetricsLog::train_step(const StepMetrics& metrics) {
   StepMetrics total = metrics;
   total.elapsed_s += impl_->earlier.elapsed_s;
   impl_->lines.append(metrics_line(total));
-  const TensorboardScalar scalars[] = {
+  std::vector<TensorboardScalar> scalars = {
       {"train/loss", metrics.loss},
       {"train/learning_rate", metrics.learning_rate},
       {"train/grad_norm", metrics.grad_norm},
@@ -80,6 +81,7 @@ void MetricsLog::train_step(const StepMetrics& metrics) {
       {"speed/share_of_peak", metrics.share_of_peak},
       {"speed/data_wait", metrics.data_wait},
   };
+  if (metrics.objective) scalars.push_back({"train/objective", *metrics.objective});
   impl_->tensorboard.add(metrics.step, scalars);
   impl_->progress.step(metrics);
 }

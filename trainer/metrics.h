@@ -20,7 +20,10 @@ namespace trireme {
 struct StepMetrics {
   std::int64_t step = 0;   // optimizer steps done, 1 after the first
   std::int64_t steps = 0;  // of the whole run
-  double loss = 0;         // nats per token, of the global batch
+  // Cross-entropy in nats per token, of the global batch.  As in validation, without label smoothing; unlike
+  // there, with dropout.
+  double loss = 0;
+  std::optional<double> objective;  // what is minimised, where it is another: with label smoothing
   double learning_rate = 0;
   double grad_norm = 0;  // before clipping
   double tokens_per_second = 0;

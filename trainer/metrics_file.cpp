@@ -89,6 +89,8 @@ std::optional<Entry> parsed(std::string_view line) {
   for_each_member(metrics,
                   [&](const char* name, auto& value) { whole = read_member(json, name, value) && whole; });
   if (!whole) return std::nullopt;
+  double objective = 0;
+  if (read_member(json, "objective", objective)) metrics.objective = objective;
   return Entry{metrics, time};
 }
 
@@ -126,6 +128,7 @@ std::string metrics_line(const AttemptMetrics& attempt) {
 std::string metrics_line(const StepMetrics& metrics) {
   Json json = {{"step", metrics.step}, {"time", seconds_since_1970()}};
   for_each_member(metrics, [&](const char* name, const auto& value) { json[name] = value; });
+  if (metrics.objective) json["objective"] = *metrics.objective;
   return line_of(json);
 }
 

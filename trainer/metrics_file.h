@@ -2,7 +2,8 @@
 //
 //   {"event": "start", "step": 40, "time": ..., "repeated_steps": 17, "elapsed_s": ...}      an attempt
 //   begins
-//   {"step": 50, "time": ..., "loss": ..., "learning_rate": ..., "elapsed_s": ..., ...}      training
+//   {"step": 50, "time": ..., "loss": ..., "learning_rate": ..., "elapsed_s": ..., ...}      training; under
+//   label smoothing also "objective", which is minimised, beside "loss", which compares with validation's
 //   {"step": 50, "time": ..., "validation_loss": ..., "perplexity": ...}                     validation; of
 //   translations also "bleu"
 //

@@ -57,6 +57,13 @@ std::string tiles(const MetricsHistory& history) {
                  "perplexity " + readable_number(std::exp(best->loss), 3) + ", best at step " +
                      std::to_string(best->step));
   }
+  const auto scored =
+      std::find_if(history.validations.rbegin(), history.validations.rend(),
+                   [](const ValidationMetrics& validation) { return validation.bleu.has_value(); });
+  if (scored != history.validations.rend()) {
+    html += tile("BLEU", readable_number(*scored->bleu, 3),
+                 "of validation, at step " + std::to_string(scored->step));
+  }
   html += tile("Tokens", readable_count(static_cast<double>(last.tokens)), "trained on");
   if (const auto rate = median(history.steps, &StepMetrics::tokens_per_second)) {
     html += tile("Throughput", readable_count(*rate), "tokens per second, median");
@@ -89,21 +96,28 @@ ChartSeries series_of(const std::vector<StepMetrics>& steps, double StepMetrics:
 
 std::string charts(const MetricsHistory& history) {
   ChartSeries validation{.name = "validation", .colour = "second", .dotted = true, .x = {}, .y = {}};
+  ChartSeries score{.name = "BLEU", .colour = "second", .dotted = true, .x = {}, .y = {}};
   for (const auto& point : history.validations) {
     validation.x.push_back(static_cast<double>(point.step));
     validation.y.push_back(point.loss);
+    if (!point.bleu) continue;
+    score.x.push_back(static_cast<double>(point.step));
+    score.y.push_back(*point.bleu);
   }
+  const bool scored = !score.x.empty();
   std::vector<double> resumes;
   for (std::size_t i = 1; i < history.attempts.size(); ++i) {
     resumes.push_back(static_cast<double>(history.attempts[i].start_step));
   }
   const auto& steps = history.steps;
   const Chart loss{.title = "Loss, nats per token",
-                   .width = 1120,
+                   .width = scored ? 764 : 1120,
                    .height = 340,
                    .offers_log = true,
                    .series = {series_of(steps, &StepMetrics::loss, "training", true), validation},
                    .marks = resumes};
+  const Chart bleu{
+      .title = "BLEU of validation", .height = 340, .from_zero = true, .series = {score}, .marks = resumes};
   const Chart rate{.title = "Learning rate",
                    .from_zero = true,
                    .series = {series_of(steps, &StepMetrics::learning_rate, "learning rate", false)},
@@ -117,8 +131,9 @@ std::string charts(const MetricsHistory& history) {
                     .from_zero = true,
                     .series = {series_of(steps, &StepMetrics::tokens_per_second, "tokens per second", true)},
                     .marks = resumes};
-  return "<div class=charts>\n" + chart_html(loss, "loss") + chart_html(rate, "rate") +
-         chart_html(norm, "norm") + chart_html(speed, "speed") + "</div>\n";
+  return (scored ? "<div class=\"charts scored\">\n" : "<div class=charts>\n") + chart_html(loss, "loss") +
+         (scored ? chart_html(bleu, "bleu") : "") + chart_html(rate, "rate") + chart_html(norm, "norm") +
+         chart_html(speed, "speed") + "</div>\n";
 }
 
 struct ConfigLine {

@@ -65,6 +65,7 @@ td:last-child { text-align: right; padding-left: 16px; color: var(--soft); overf
 tr.set td:last-child { color: var(--text); font-weight: 600; }
 footer { margin-top: 20px; color: var(--soft); font-size: 13px; }
 @media (max-width: 860px) { .charts { grid-template-columns: 1fr; } body { padding: 24px 14px; } }
+@media (min-width: 861px) { .scored figure:first-child { grid-column: span 2; } }
 @media (max-width: 600px) { figure:first-child .tick { font-size: 24px; } }
 @media print { body { background: none; } }
 )css";

@@ -41,9 +41,10 @@ class Task {
 
   // Begins to read, behind so many samples, and makes the memory of the steps.  Once, before what follows.
   virtual void start(std::int64_t samples_consumed) = 0;
-  // Does this rank's part of the next batch: loss[0] += the loss, in nats, summed over its tokens; the
-  // parameters' gradients += those of the mean over the whole batch.  `step` is that of the dropout.
-  virtual StepSize accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
+  // Does this rank's part of the next batch: loss[0] += what is minimised, in nats, summed over its tokens;
+  // loss[1] += the same without label smoothing; the parameters' gradients += those of loss[0]'s mean over
+  // the whole batch.  `step` is that of the dropout.
+  virtual StepSize accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
                                         Stream stream) = 0;
   // The same on every rank.
   virtual Validation validate() = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <optional>
 
 #include <glog/logging.h>
 
@@ -58,8 +59,8 @@ Trainer::Trainer(const Config& config, Process& process)
       clip_(config.optim.grad_clip),
       reducer_(task_->parameters(), mesh_.data(),
                static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20))),
-      loss_memory_(size_bytes(DType::kFloat32)),
-      loss_1_(loss_memory_.tensor(DType::kFloat32, {1})) {
+      loss_memory_(2 * size_bytes(DType::kFloat32)),
+      loss_2_(loss_memory_.tensor(DType::kFloat32, {2})) {
   set_up_threads();
   open_run_directory();
   resume_or_initialize();
@@ -140,9 +141,9 @@ RunEnd Trainer::run() {
 
 Trainer::StepResult Trainer::train_step() {
   fill(task_->parameters().gradients(), 0.0F, stream_);
-  fill(loss_1_, 0.0F, stream_);
+  fill(loss_2_, 0.0F, stream_);
   StepResult result;
-  result.size = task_->accumulate_gradients(loss_1_, reducer_, state_.step, stream_);
+  result.size = task_->accumulate_gradients(loss_2_, reducer_, state_.step, stream_);
   reducer_.finish(stream_);
 
   result.learning_rate = learning_rate_at(config_.optim, state_.step, config_.train.steps);
@@ -166,16 +167,21 @@ void Trainer::agree(StepResult& result) {
   Communicator& axis = mesh_.data();
   std::int32_t signal = stop_signal_.received();
   axis.all_reduce({&signal, DType::kInt32, {1}}, ReduceOp::kMax, stream_);
-  axis.wait(axis.all_reduce(loss_1_, ReduceOp::kSum, stream_), stream_);
+  axis.wait(axis.all_reduce(loss_2_, ReduceOp::kSum, stream_), stream_);
   result.signal = signal;
-  result.loss = static_cast<double>(*loss_1_.data<float>()) / static_cast<double>(result.size.tokens);
-  result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
+  const auto mean = [&](int i) {
+    return static_cast<double>(loss_2_.data<float>()[i]) / static_cast<double>(result.size.tokens);
+  };
+  result.objective = mean(0);
+  result.loss = mean(1);
+  result.finite = std::isfinite(result.objective) && std::isfinite(result.grad_norm);
 }
 
 void Trainer::check_finite(const StepResult& result) const {
   if (result.finite) return;
   const std::string what = "step " + std::to_string(state_.step) + ": the " +
-                           (std::isfinite(result.loss) ? "gradient" : "loss") + " is not a finite number";
+                           (std::isfinite(result.objective) ? "gradient" : "loss") +
+                           " is not a finite number";
   if (config_.train.on_nonfinite == "skip") {
     LOG_IF(WARNING, process_.rank() == 0) << what << "; this step changed nothing";
     return;
@@ -196,6 +202,7 @@ void Trainer::log_step(const StepResult& result) {
       {.step = state_.step,
        .steps = config_.train.steps,
        .loss = result.loss,
+       .objective = config_.train.label_smoothing > 0.0 ? std::optional(result.objective) : std::nullopt,
        .learning_rate = result.learning_rate,
        .grad_norm = result.grad_norm,
        .tokens_per_second = static_cast<double>(state_.tokens - last_log_.tokens) / seconds,

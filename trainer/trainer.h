@@ -46,7 +46,8 @@ class Trainer {
  private:
   struct StepResult {
     StepSize size;
-    double loss = 0.0;       // nats per token, of the global batch
+    double objective = 0.0;  // what is minimised: nats per token, of the global batch
+    double loss = 0.0;       // the same without label smoothing
     double grad_norm = 0.0;  // before clipping
     double learning_rate = 0.0;
     bool finite = true;
@@ -86,11 +87,11 @@ class Trainer {
   GradientClip clip_;
   GradientReducer reducer_;
   Buffer loss_memory_;
-  Tensor loss_1_;  // this rank's sum over the step
+  Tensor loss_2_;  // this rank's sums over the step, see Task
   TrainState state_;
   std::unique_ptr<MetricsLog> log_;  // rank 0's alone
-  double peak_flops_ = 0.0;  // of all ranks
-  double flops_ = 0.0;       // since this process began to train
+  double peak_flops_ = 0.0;          // of all ranks
+  double flops_ = 0.0;               // since this process began to train
   std::chrono::steady_clock::time_point start_;
   Mark last_log_;
 };

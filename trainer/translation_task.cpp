@@ -41,7 +41,7 @@ void TranslationTask::start(std::int64_t samples_consumed) {
   model_.allocate({.source_tokens = tokens, .target_tokens = tokens, .training = true});
 }
 
-StepSize TranslationTask::accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
+StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
                                                Stream stream) {
   for (;;) {
     const PairBatch& batch = loader_->next();
@@ -51,11 +51,12 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_1, GradientReducer& r
                                 .step = step,
                                 .first_sequence = batch.first_sample},
                     .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                    .cross_entropy_1 = loss_2.slice(0, 1, 2),
                     .ponder_cost = static_cast<float>(config_.train.ponder_cost),
                     .stream = stream};
     reducer.begin(/*is_last_microbatch=*/batch.ends_step);
-    model_.forward_backward(loss_1, tensors_of(batch), 1.0F / static_cast<float>(batch.step_target_tokens),
-                            reducer, pass);
+    model_.forward_backward(loss_2.slice(0, 0, 1), tensors_of(batch),
+                            1.0F / static_cast<float>(batch.step_target_tokens), reducer, pass);
     if (!batch.ends_step) continue;
     return {.samples = batch.step_sequences,
             .tokens = batch.step_target_tokens,

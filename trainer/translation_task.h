@@ -22,7 +22,7 @@ class TranslationTask : public Task {
   const std::filesystem::path& data_folder() const override { return training_data_.folder(); }
 
   void start(std::int64_t samples_consumed) override;
-  StepSize accumulate_gradients(Tensor loss_1, GradientReducer& reducer, std::int64_t step,
+  StepSize accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
                                 Stream stream) override;
   Validation validate() override;
   double seconds_waited() const override { return loader_->seconds_waited(); }

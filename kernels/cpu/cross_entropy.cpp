@@ -45,24 +45,25 @@ inline float mean_of(const float* row, std::int64_t width) {
   return static_cast<float>(total / static_cast<double>(width));
 }
 
-void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
-                           float label_smoothing, Stream) {
+void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor smoothed_logit_N, Tensor logits_NV,
+                           Tensor targets_N, float label_smoothing, Stream) {
   const float* const logits = logits_NV.data<float>();
   const std::int32_t* const targets = targets_N.data<std::int32_t>();
   float* const lse = lse_N.data<float>();
   float* const target_logit = target_logit_N.data<float>();
+  float* const smoothed_logit = smoothed_logit_N ? smoothed_logit_N.data<float>() : nullptr;
   const std::int64_t width = logits_NV.dim(1);
   const std::int64_t stride = logits_NV.stride(0);
   parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
     const float* const row = logits + n * stride;
-    if (targets[n] == kIgnoredTarget) {
-      lse[n] = target_logit[n] = 0.0F;
-      return;
-    }
-    lse[n] = log_sum_exp(row, width);
-    target_logit[n] = row[targets[n]];
+    const bool ignored = targets[n] == kIgnoredTarget;
+    lse[n] = ignored ? 0.0F : log_sum_exp(row, width);
+    target_logit[n] = ignored ? 0.0F : row[targets[n]];
+    if (smoothed_logit == nullptr) return;
+    smoothed_logit[n] = target_logit[n];
     // Not by 0: an impossible token's logit is -Inf.
-    if (label_smoothing > 0.0F) target_logit[n] += label_smoothing * (mean_of(row, width) - row[targets[n]]);
+    if (!ignored && label_smoothing > 0.0F)
+      smoothed_logit[n] += label_smoothing * (mean_of(row, width) - target_logit[n]);
   });
 }
 

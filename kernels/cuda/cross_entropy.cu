@@ -87,12 +87,14 @@ __device__ inline int checked_target(const std::int32_t* targets, int width) {
 
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
-    softmax_loss(float* lse, float* target_logit, const T* logits, std::int64_t stride,
+    softmax_loss(float* lse, float* target_logit, float* smoothed_logit, const T* logits, std::int64_t stride,
                  const std::int32_t* targets, float label_smoothing, int width) {
   const T* const row = logits + static_cast<std::int64_t>(blockIdx.x) * stride;
   const int target = checked_target(targets, width);
   if (target == kIgnoredTarget) {
-    if (threadIdx.x == 0) lse[blockIdx.x] = target_logit[blockIdx.x] = 0.0F;
+    if (threadIdx.x > 0) return;
+    lse[blockIdx.x] = target_logit[blockIdx.x] = 0.0F;
+    if (smoothed_logit != nullptr) smoothed_logit[blockIdx.x] = 0.0F;
     return;
   }
   Sums sums;
@@ -101,10 +103,12 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x > 0) return;
   lse[blockIdx.x] = sums.largest + logf(sums.exponentials);
   float at_target = load_floats<1>(row + target)[0];
+  target_logit[blockIdx.x] = at_target;
+  if (smoothed_logit == nullptr) return;
   // Not by 0: an impossible token's logit is -Inf.
   if (label_smoothing > 0.0F)
     at_target += label_smoothing * (sums.numbers / static_cast<float>(width) - at_target);
-  target_logit[blockIdx.x] = at_target;
+  smoothed_logit[blockIdx.x] = at_target;
 }
 
 template <typename T, int kWidth>
@@ -136,12 +140,13 @@ bool rows_are_aligned(const Tensor& x_NV) {
 
 }  // namespace
 
-void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor logits_NV, Tensor targets_N,
-                           float label_smoothing, Stream stream) {
+void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor smoothed_logit_N, Tensor logits_NV,
+                           Tensor targets_N, float label_smoothing, Stream stream) {
   with_type_and_width(logits_NV.dtype(), rows_are_aligned(logits_NV), [&]<typename T, int kWidth>() {
     launch(softmax_loss<T, kWidth>, {logits_NV.dim(0), kThreads}, stream, lse_N.data<float>(),
-           target_logit_N.data<float>(), logits_NV.data<T>(), logits_NV.stride(0),
-           targets_N.data<std::int32_t>(), label_smoothing, static_cast<int>(logits_NV.dim(1)));
+           target_logit_N.data<float>(), smoothed_logit_N ? smoothed_logit_N.data<float>() : nullptr,
+           logits_NV.data<T>(), logits_NV.stride(0), targets_N.data<std::int32_t>(), label_smoothing,
+           static_cast<int>(logits_NV.dim(1)));
   });
 }
 

@@ -34,11 +34,13 @@ TEST(CrossEntropy, ForwardAndBackward) {
     const reference::Tokens targets = targets_of(c);
     const Operand targets_operand = Operand::of(targets, {c.n});
     const Operand lse = Operand::poisoned({c.n});
-    const Operand target_logit = Operand::poisoned({c.n});
-    cross_entropy_forward(lse, target_logit, logits, targets_operand, c.smoothing, test_stream());
+    const Operand target_logit = Operand::poisoned({c.n}), smoothed_logit = Operand::poisoned({c.n});
+    cross_entropy_forward(lse, target_logit, smoothed_logit, logits, targets_operand, c.smoothing,
+                          test_stream());
     const auto expected = reference::cross_entropy(logits.doubles(), targets, c.smoothing, c.v);
     lse.expect_near(expected.lse, 1e-6, "lse");
-    target_logit.expect_near(expected.target_logit, c.smoothing > 0.0F ? 1e-6 : 0.0, "target_logit");
+    target_logit.expect_near(expected.target_logit, 0.0, "target_logit");
+    smoothed_logit.expect_near(expected.smoothed_logit, c.smoothing > 0.0F ? 1e-6 : 0.0, "smoothed_logit");
 
     const auto dlogits_expected =
         reference::cross_entropy_backward(logits.doubles(), expected.lse, targets, c.smoothing, 0.125, c.v);
@@ -59,7 +61,7 @@ TEST(CrossEntropy, ExtremeLogits) {
   const Operand lse = Operand::poisoned({4});
   const Operand target_logit = Operand::poisoned({4});
   const Tensor rows = logits.tensor().view({4, 3});
-  cross_entropy_forward(lse, target_logit, rows, targets, 0.0F, test_stream());
+  cross_entropy_forward(lse, target_logit, {}, rows, targets, 0.0F, test_stream());
   EXPECT_EQ(lse.floats()[0], 5.0F);
   EXPECT_EQ(lse.floats()[1], 1e30F);
   EXPECT_EQ(lse.floats()[2], -3e38F);
@@ -76,7 +78,7 @@ TEST(CrossEntropy, NanAndInfiniteLogitsGiveNan) {
     const Operand targets = Operand::of(reference::Tokens{5}, {1});
     const Operand lse = Operand::poisoned({1});
     const Operand target_logit = Operand::poisoned({1});
-    cross_entropy_forward(lse, target_logit, logits, targets, 0.0F, test_stream());
+    cross_entropy_forward(lse, target_logit, {}, logits, targets, 0.0F, test_stream());
     EXPECT_FALSE(std::isfinite(lse.floats()[0]));
     const Operand dlogits = Operand::zeros({1, 100});
     cross_entropy_backward(dlogits, logits, lse, targets, 0.0F, 1.0F, test_stream());
@@ -88,7 +90,8 @@ TEST(CrossEntropyDeathTest, TargetOutOfRange) {
   const Operand logits = Operand::random({1, 10}, 1);
   const Operand lse = Operand::poisoned({1});
   reference::Tokens targets = {10};
-  EXPECT_DEATH(cross_entropy_forward(lse, lse, logits, as_tensor(targets, {1}), 0.0F, {}), "target 10 at 0");
+  EXPECT_DEATH(cross_entropy_forward(lse, lse, {}, logits, as_tensor(targets, {1}), 0.0F, {}),
+               "target 10 at 0");
 }
 
 }  // namespace

@@ -174,7 +174,7 @@ TEST(Reference, CrossEntropy) {
   const auto loss = [&] {
     const auto forward = reference::cross_entropy(logits, targets, smoothing, 6);
     double sum = 0.0;
-    for (std::size_t n = 0; n < 3; ++n) sum += 0.5 * (forward.lse[n] - forward.target_logit[n]);
+    for (std::size_t n = 0; n < 3; ++n) sum += 0.5 * (forward.lse[n] - forward.smoothed_logit[n]);
     return sum;
   };
   const Array lse = reference::cross_entropy(logits, targets, smoothing, 6).lse;

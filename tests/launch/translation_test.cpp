@@ -115,6 +115,12 @@ TEST_F(TranslationTest, AnyLayoutTrainsTheSameModel) {
         << name;
     EXPECT_EQ(metric(runs_ / name, "tokens"), metric(runs_ / "alone", "tokens")) << name;
   }
+  // Under smoothing what is minimised is logged beside the loss: larger, since it asks for unlikely tokens,
+  // too.
+  const auto objective = metric(runs_ / "alone", "objective");
+  ASSERT_EQ(objective.size(), 10U);
+  EXPECT_GT(objective.at(10), expected.at(10));
+  EXPECT_NEAR(metric(runs_ / "four", "objective").at(10) / objective.at(10), 1.0, 1e-4);
 }
 
 // Stopped by a signal in the middle of an epoch, gone on with, compared to the bit.

@@ -19,7 +19,7 @@ double target_probability(std::int32_t target, std::int64_t i, double label_smoo
 CrossEntropy cross_entropy(const Array& logits, const Tokens& targets, double label_smoothing,
                            std::int64_t v) {
   const std::int64_t n = std::ssize(targets);
-  CrossEntropy result{zeros(n), zeros(n)};
+  CrossEntropy result{zeros(n), zeros(n), zeros(n)};
   for (std::int64_t row = 0; row < n; ++row) {
     const std::int32_t target = targets[static_cast<std::size_t>(row)];
     if (target == kIgnoredTarget) continue;
@@ -28,9 +28,10 @@ CrossEntropy cross_entropy(const Array& logits, const Tokens& targets, double la
     double sum = 0.0;
     for (std::int64_t i = 0; i < v; ++i) sum += std::exp(at(logits, row * v + i) - largest);
     at(result.lse, row) = largest + std::log(sum);
+    at(result.target_logit, row) = at(logits, row * v + target);
     for (std::int64_t i = 0; i < v; ++i) {
       const double probability = target_probability(target, i, label_smoothing, v);
-      if (probability > 0.0) at(result.target_logit, row) += probability * at(logits, row * v + i);
+      if (probability > 0.0) at(result.smoothed_logit, row) += probability * at(logits, row * v + i);
     }
   }
   return result;

@@ -6,7 +6,7 @@
 namespace trireme::reference {
 
 struct CrossEntropy {
-  Array lse, target_logit;
+  Array lse, target_logit, smoothed_logit;
 };
 CrossEntropy cross_entropy(const Array& logits, const Tokens& targets, double label_smoothing,
                            std::int64_t v);

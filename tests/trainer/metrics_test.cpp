@@ -71,7 +71,9 @@ TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
     log.validation(0, 5.5);
     log.train_step(metrics_at(10));
     log.validation(10, 5.25);
-    log.train_step(metrics_at(20));
+    StepMetrics smoothed = metrics_at(20);
+    smoothed.objective = 6.5;
+    log.train_step(smoothed);
   }
   const MetricsHistory history = read_metrics(file_);
   ASSERT_EQ(steps_of(history), (std::vector<std::int64_t>{10, 20}));
@@ -81,6 +83,8 @@ TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
   const StepMetrics expected = metrics_at(20), &read = history.steps[1];
   EXPECT_EQ(read.steps, expected.steps);
   EXPECT_EQ(read.loss, expected.loss);
+  EXPECT_EQ(history.steps[0].objective, std::nullopt);
+  EXPECT_EQ(read.objective, 6.5);
   EXPECT_EQ(read.learning_rate, expected.learning_rate);
   EXPECT_EQ(read.grad_norm, expected.grad_norm);
   EXPECT_EQ(read.tokens_per_second, expected.tokens_per_second);

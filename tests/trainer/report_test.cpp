@@ -79,6 +79,21 @@ TEST_F(Report, ShowsTheFiguresOfTheRun) {
   EXPECT_EQ(occurrences(html, "class=config"), 0u);
 }
 
+TEST_F(Report, ShowsTheBleuOfTranslations) {
+  const std::string run = folder_ / "run";
+  write_run(run);
+  {
+    std::ofstream lines(run + "/metrics.jsonl", std::ios::app);
+    lines << metrics_line(ValidationMetrics{70, 3.4, 12.5}) << metrics_line(ValidationMetrics{80, 3.3, 17.5});
+  }
+  const std::string html = read_file(write_report(run));
+  EXPECT_NE(html.find("BLEU</dt><dd>17.5</dd><dd class=note>of validation, at step 80"), std::string::npos);
+  EXPECT_EQ(occurrences(html, "<figure"), 5u);
+  const std::size_t chart = html.find("BLEU of validation");
+  ASSERT_NE(chart, std::string::npos);
+  EXPECT_NE(html.find("\"x\":[70,80],\"y\":[12.5,17.5]", chart), std::string::npos);
+}
+
 // No address, no link, no file: what the page shows is in the page.
 TEST_F(Report, IsSelfContained) {
   const std::string run = folder_ / "run";

@@ -38,6 +38,7 @@ void LanguageModelLoss::allocate(Arena& arena, const PassLimits& limits) {
   logits_NV_ = arena.allocate(DType::kFloat32, {chunk_rows_, row_elements});
   lse_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
   target_logit_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
+  smoothed_logit_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
 }
 
 template <typename Body>
@@ -58,8 +59,12 @@ Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor 
   const Tensor logits_NV = logits(hidden_NC, pass.stream);
   const Tensor lse = lse_N_.slice(0, 0, hidden_NC.dim(0));
   const Tensor target_logit = target_logit_N_.slice(0, 0, hidden_NC.dim(0));
-  cross_entropy_forward(lse, target_logit, logits_NV, targets_N, pass.label_smoothing, pass.stream);
-  accumulate_sum_of_differences(loss_1, lse, target_logit, pass.stream);
+  const Tensor smoothed_logit = smoothed_logit_N_.slice(0, 0, hidden_NC.dim(0));
+  cross_entropy_forward(lse, target_logit, smoothed_logit, logits_NV, targets_N, pass.label_smoothing,
+                        pass.stream);
+  accumulate_sum_of_differences(loss_1, lse, smoothed_logit, pass.stream);
+  if (pass.cross_entropy_1)
+    accumulate_sum_of_differences(pass.cross_entropy_1, lse, target_logit, pass.stream);
   return logits_NV;
 }
 

@@ -23,7 +23,8 @@ class LanguageModelLoss {
 
   void allocate(Arena& arena, const PassLimits& limits);
 
-  // loss[0] += the sum over rows, in nats, of the pass's smoothed targets.
+  // loss[0] += the sum over rows, in nats, of the pass's smoothed targets; the pass's cross_entropy[0] +=
+  // that of the targets as they are.
   void forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const;
   // Also dhidden = the gradient of scale * (that sum), and the table's gradient +=.
   void forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N, float scale,
@@ -45,6 +46,7 @@ class LanguageModelLoss {
   Tensor logits_NV_;  // rows padded to whole cache lines
   Tensor lse_N_;
   Tensor target_logit_N_;
+  Tensor smoothed_logit_N_;
 };
 
 }  // namespace trireme

@@ -70,6 +70,7 @@ struct Pass {
   Tensor documents_BT;             // self-attention stays inside each; empty: one per sequence
   Tensor positions_BT;             // of the tokens, int32; empty: from 0 on, or from what is cached
   float label_smoothing = 0.0F;    // of the targets
+  Tensor cross_entropy_1;          // += the loss without it; may be empty
   float ponder_cost = 0.0F;        // of each loop of each position that halts by itself
   std::int64_t loop = 0;           // of a looped stack: the one that runs
   std::int64_t first_cached = 0;   // the cache entry of its first block

@@ -113,11 +113,12 @@ TEST(CudaRows, CrossEntropy) {
     targets[1] = kIgnoredTarget;
     const Operand targets_N = Operand::of(targets, {c.n});
     const Operand lse = Operand::poisoned({c.n});
-    const Operand target_logit = Operand::poisoned({c.n});
+    const Operand target_logit = Operand::poisoned({c.n}), smoothed_logit = Operand::poisoned({c.n});
     const auto exact = reference::cross_entropy(logits.doubles(), targets, c.smoothing, c.v);
-    cross_entropy_forward(lse, target_logit, logits, targets_N, c.smoothing, test_stream());
+    cross_entropy_forward(lse, target_logit, smoothed_logit, logits, targets_N, c.smoothing, test_stream());
     lse.expect_near(exact.lse, 1e-6, "lse");
-    target_logit.expect_near(exact.target_logit, 1e-6, "target_logit");
+    target_logit.expect_near(exact.target_logit, 0.0, "target_logit");
+    smoothed_logit.expect_near(exact.smoothed_logit, 1e-6, "smoothed_logit");
 
     constexpr float kScale = 0.125F;
     const Array gradient = reference::cross_entropy_backward(logits.doubles(), exact.lse, targets,

@@ -235,6 +235,15 @@ TEST_P(LayerTest, LanguageModelLoss) {
   EXPECT_EQ(*loss_1.data<float>(), forward_only);
   expect_gradient(hidden, dhidden, loss, "hidden");
   expect_gradient(table.value, table.gradient, loss, "table");
+
+  // Under smoothing the loss without it is to be had, too.
+  Pass smoothed = pass_;
+  smoothed.label_smoothing = 0.25F;
+  smoothed.cross_entropy_1 = tensor({1});
+  *loss_1.data<float>() = 0.0F;
+  layer.forward(loss_1, hidden, targets, smoothed);
+  EXPECT_EQ(*smoothed.cross_entropy_1.data<float>(), forward_only);
+  EXPECT_NE(*loss_1.data<float>(), forward_only);
 }
 
 INSTANTIATE_TEST_SUITE_P(Dropout, LayerTest, ::testing::Values(0.0F, 0.25F));
