@@ -283,6 +283,14 @@ TEST(Config, FilesThatCannotBeReadAreRefused) {
   std::filesystem::remove(big);
 }
 
+TEST(Config, BatchesAreCountedInTokensOrSequences) {
+  EXPECT_EQ(batch_sequences(parse_config(kLeast, "run.toml", {})), 8);
+  const Config config =
+      parse_config(kLeast, "run.toml", {"train.batch_sequences=0", "train.batch_tokens=524288"});
+  EXPECT_EQ(config.model.context, 1024);
+  EXPECT_EQ(batch_sequences(config), 512);
+}
+
 TEST(Config, ReferenceIsUpToDateAndHoldsTheDefaults) {
   const std::string text = read_file(recipes() / "reference.toml");
   EXPECT_EQ(text, reference_toml()) << "write it anew: trireme --config-reference > configs/reference.toml";
