@@ -28,4 +28,19 @@ double evaluate_loss(Transformer& model, TokenDataset& data, std::int64_t sequen
   return loss_sum / static_cast<double>(sequences * context);
 }
 
+AttentionEntropies evaluate_attention(Transformer& model, TokenDataset& data, std::int64_t sequences,
+                                      Communicator& data_axis) {
+  const std::int64_t context = model.options().context;
+  float loss = 0.0F;
+  Batch batch;
+  const auto pass = [&](std::int64_t i, AttentionObserver& observer) {
+    read_windows(data, i, 1, context, batch);
+    model.forward_loss({&loss, DType::kFloat32, {1}}, {batch.inputs.data(), DType::kInt32, {1, context}},
+                       {batch.targets.data(), DType::kInt32, {1, context}},
+                       {.batch = 1, .sequence = context, .attention_observer = &observer});
+  };
+  return mean_attention_entropies(std::min(sequences, Sampler::windows_in(data.num_tokens(), context)), pass,
+                                  data_axis);
+}
+
 }  // namespace trireme

@@ -5,14 +5,20 @@
 
 #include "data/token_dataset.h"
 #include "parallel/communicator.h"
+#include "trainer/attention_entropy.h"
 #include "trainer/model/transformer.h"
 
 namespace trireme {
 
-// Mean cross-entropy in nats per token over the first `sequences` windows of the split, or all that it has, divided
-// among the ranks; without dropout.  The same on every rank.  REQUIRES: the split holds at least one window
-// (check_length), and the model is allocated for passes of `microbatch` sequences of its whole context.
+// Mean cross-entropy in nats per token over the first `sequences` windows of the split, or all that it has,
+// divided among the ranks; without dropout.  The same on every rank.  REQUIRES: the split holds at least one
+// window (check_length), and the model is allocated for passes of `microbatch` sequences of its whole
+// context.
 double evaluate_loss(Transformer& model, TokenDataset& data, std::int64_t sequences, std::int64_t microbatch,
                      Communicator& data_axis);
+
+// How far attention is spread over the first `sequences` windows, or all that there are; none for 0.
+AttentionEntropies evaluate_attention(Transformer& model, TokenDataset& data, std::int64_t sequences,
+                                      Communicator& data_axis);
 
 }  // namespace trireme

@@ -62,7 +62,10 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_1, GradientReducer&
 
 Validation LanguageModelTask::validate() {
   return {.loss = evaluate_loss(model_, validation_data_, config_.train.eval_sequences,
-                                microbatch_sequences(), data_axis_)};
+                                microbatch_sequences(), data_axis_),
+          .bleu = {},
+          .attention_entropies =
+              evaluate_attention(model_, validation_data_, config_.train.eval_attention, data_axis_)};
 }
 
 }  // namespace trireme

@@ -11,6 +11,8 @@
 
 namespace trireme {
 
+class AttentionObserver;
+
 // Where a dropout mask is drawn: its number within a layer.  Layer -1 is what comes before the blocks.
 enum class DropoutSite : std::uint64_t { kEmbedding, kAttention, kAttentionBranch, kMlpBranch, kNumSites };
 
@@ -67,6 +69,7 @@ struct Pass {
   const Memory* memory = nullptr;  // of blocks with cross-attention
   Tensor documents_BT;             // self-attention stays inside each; empty: one per sequence
   float label_smoothing = 0.0F;    // of the targets
+  AttentionObserver* attention_observer = nullptr;  // sees every attention of the forward pass
   Stream stream;
 
   std::int64_t rows() const { return batch * sequence; }
