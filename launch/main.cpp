@@ -10,6 +10,7 @@
 #include <glog/logging.h>
 
 #include "data/user_error.h"
+#include "launch/commands/attention.h"
 #include "launch/commands/checkpoint.h"
 #include "launch/commands/data.h"
 #include "launch/commands/evaluate.h"
@@ -40,6 +41,7 @@ void add_commands(CLI::App& app, Process& process) {
   add_evaluate_command(app, process);
   add_generate_command(app, process);
   add_translate_command(app, process);
+  add_attention_command(app, process);
   add_report_command(app);
   add_checkpoint_command(app, process);
   add_data_command(app);
