@@ -65,6 +65,7 @@ void describe(CLI::App& app) {
       "  launch/mpirun.sh 4 configs/tiny.toml ...           the same on 4 ranks\n"
       "  trireme generate runs/books --prompt \"Once\"        what it has learned\n"
       "  trireme report runs/books                          the curves, as a web page\n"
+      "  trireme attention runs/books --text \"Once\"        what each head looks at, as a web page\n"
       "\n"
       "`trireme COMMAND --help` says what a command takes.  Mistakes of yours end with one line and exit "
       "code 2.");
