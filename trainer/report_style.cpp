@@ -67,6 +67,7 @@ details + details { margin-top: 12px; }
 .entropies { overflow-x: auto; }
 .entropies h3 { margin: 12px 0 4px; font-size: 13px; font-weight: 600; color: var(--soft); }
 .entropies td { padding: 3px 8px; white-space: nowrap; color: var(--soft); }
+.entropies td:first-child { width: 9ch; padding-left: 0; }
 .entropies td + td, .entropies td:last-child {
   padding: 3px 8px; text-align: left; color: var(--text); border-left: 3px solid var(--card);
   background: linear-gradient(90deg, var(--edge) calc(var(--share) * 100%), transparent 0);
