@@ -1,9 +1,10 @@
 // HDF5 files of flat arrays, whole or absent, with every byte checksummed: shards and checkpoints.
 //
 // An array "x" is a contiguous dataset, little-endian, beside which stands "x_xxh3": the XXH3 checksums of
-// its blocks of kChecksumBlockBytes; attribute "checksum_block_bytes" says how large they are.  It has one
-// dimension, but where others are to read it, who like more.  Small facts are attributes of the root group.
-// HDF5 is asked for names, types and places only; the numbers are read and written by pread and pwrite.
+// its blocks of kChecksumBlockBytes; attribute "checksum_block_bytes" says how large they are.  Those
+// that Hdf5Reader reads have one dimension; for other programs there may be more.  Small facts are attributes
+// of the root group.  HDF5 is asked for names, types and places only; the numbers are read and written by
+// pread and pwrite.
 #pragma once
 
 #include <cstddef>

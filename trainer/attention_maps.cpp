@@ -1,7 +1,9 @@
 #include "trainer/attention_maps.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <utility>
 
 #include "data/user_error.h"
 #include "data/utf8.h"

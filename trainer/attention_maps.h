@@ -1,7 +1,6 @@
 // What each head of a trained model looks at in a text.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>

@@ -21,7 +21,7 @@ struct KindWords {
   std::string_view sentence;
 };
 constexpr std::array<KindWords, kNumAttentionKinds> kWords = {
-    {{"Encoder", "Each token of the source (a row) looks at all of the source (columns)."},
+    {{"Encoder", "Each token (a row) looks at all of its text (columns)."},
      {"Decoder", "Each token (a row) looks at itself and those before it (columns)."},
      {"Cross-attention", "Each token of the target (a row) looks at all of the source (columns)."}}};
 

@@ -10,10 +10,9 @@
 
 namespace trireme {
 
-// Mean cross-entropy in nats per token over the first `sequences` windows of the split, or all that it has,
-// divided among the ranks; without dropout.  The same on every rank.  REQUIRES: the split holds at least one
-// window (check_length), and the model is allocated for passes of `microbatch` sequences of its whole
-// context.
+// Mean cross-entropy in nats per token over the first `sequences` windows of the split, or all that it has, divided
+// among the ranks; without dropout.  The same on every rank.  REQUIRES: the split holds at least one window
+// (check_length), and the model is allocated for passes of `microbatch` sequences of its whole context.
 double evaluate_loss(Transformer& model, TokenDataset& data, std::int64_t sequences, std::int64_t microbatch,
                      Communicator& data_axis);
 

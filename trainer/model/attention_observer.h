@@ -9,11 +9,8 @@
 
 namespace trireme {
 
-enum class AttentionKind : std::uint8_t {
-  kEncoder,
-  kDecoder,
-  kCross
-};  // self-attention of a stack, or cross
+// Self-attention of an encoder or a decoder, or a decoder's attention to the encoder's output.
+enum class AttentionKind : std::uint8_t { kEncoder, kDecoder, kCross };
 inline constexpr std::size_t kNumAttentionKinds = 3;
 inline constexpr std::array<std::string_view, kNumAttentionKinds> kAttentionKindNames = {"encoder", "decoder",
                                                                                          "cross"};
