@@ -96,6 +96,15 @@ hid_t file_type(ElementType type) {
   return types.at(static_cast<std::size_t>(type));
 }
 
+// Of UTF-8 texts of up to so many bytes.
+Handle text_type(std::size_t size) {
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, std::max<std::size_t>(size, 1));
+  H5Tset_strpad(type, H5T_STR_NULLPAD);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  return {type, H5Tclose};
+}
+
 // Files are opened without HDF5's own lock, which some cluster file systems don't have: a reader never sees
 // an unfinished file, as it has no name yet.
 hid_t access_properties() {
@@ -173,10 +182,7 @@ Hdf5Writer::Hdf5Writer(const std::filesystem::path& path)
 
 void Hdf5Writer::set_attribute(const std::string& name, const std::string& value) {
   const QuietHdf5 quiet;
-  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
-  H5Tset_size(type, std::max<std::size_t>(value.size(), 1));
-  H5Tset_strpad(type, H5T_STR_NULLPAD);
-  H5Tset_cset(type, H5T_CSET_UTF8);
+  const Handle type = text_type(value.size());
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
   const Handle attribute(H5Acreate2(hdf5_file_.id(), name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT),
                          H5Aclose);
@@ -193,31 +199,57 @@ void Hdf5Writer::set_attribute(const std::string& name, std::int64_t value) {
     fail_writing(file_.path(), "write attribute " + name);
 }
 
-void Hdf5Writer::begin_array(const std::string& name, ElementType type, std::int64_t size) {
+void Hdf5Writer::begin_array(const std::string& name, ElementType type, std::span<const std::int64_t> shape) {
   finish_array();
-  create_dataset(name, type, size);
+  create_dataset(name, file_type(type), shape);
   name_ = name;
+  type_ = type;
   array_is_open_ = true;
 }
 
+void Hdf5Writer::write_texts(const std::string& name, std::span<const std::string> texts) {
+  finish_array();
+  std::size_t longest = 1;
+  for (const std::string& text : texts) longest = std::max(longest, text.size());
+  {
+    const QuietHdf5 quiet;
+    const Handle type = text_type(longest);
+    const std::int64_t count = std::ssize(texts);
+    create_dataset(name, type, std::span(&count, 1));
+  }
+  name_ = name;
+  type_ = ElementType::kUInt8;
+  array_is_open_ = true;
+  for (std::string text : texts) {
+    text.resize(longest);
+    append_bytes(ElementType::kUInt8, std::as_bytes(std::span(text)));
+  }
+}
+
 // Places the array in the file, and leaves its bytes to append_bytes().
-void Hdf5Writer::create_dataset(const std::string& name, ElementType type, std::int64_t size) {
-  CHECK_GE(size, 0);
+void Hdf5Writer::create_dataset(const std::string& name, std::int64_t hdf5_type,
+                                std::span<const std::int64_t> shape) {
+  std::int64_t size = 1;
+  std::vector<hsize_t> dims;
+  for (const std::int64_t dim : shape) {
+    CHECK_GE(dim, 0);
+    size *= dim;
+    dims.push_back(static_cast<hsize_t>(dim));
+  }
   const QuietHdf5 quiet;
-  const auto num_elements = static_cast<hsize_t>(size);
-  const Handle space(H5Screate_simple(1, &num_elements, nullptr), H5Sclose);
+  const Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
+  const Handle link(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+  H5Pset_create_intermediate_group(link, 1);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_layout(creation, H5D_CONTIGUOUS);
   H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
   H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
   H5Pset_obj_track_times(creation, false);  // the same contents make the same file
   const Handle dataset(
-      H5Dcreate2(hdf5_file_.id(), name.c_str(), file_type(type), space, H5P_DEFAULT, creation, H5P_DEFAULT),
-      H5Dclose);
+      H5Dcreate2(hdf5_file_.id(), name.c_str(), hdf5_type, space, link, creation, H5P_DEFAULT), H5Dclose);
   if (!dataset.ok()) fail_writing(file_.path(), "create array " + name);
-  type_ = type;
   offset_ = size == 0 ? 0 : static_cast<std::int64_t>(H5Dget_offset(dataset));
-  end_ = offset_ + size * size_bytes(type);
+  end_ = offset_ + size * static_cast<std::int64_t>(H5Tget_size(hdf5_type));
   const std::int64_t checksum_bytes = num_checksum_blocks(end_ - offset_) * 8;
   file_.contents().reserve(end_ + checksum_bytes + kMetadataBytes);
 }
@@ -242,7 +274,8 @@ void Hdf5Writer::finish_array() {
   CHECK_EQ(offset_, end_) << "array " << name_ << " is not complete";
   array_is_open_ = false;
   const std::vector<std::uint64_t> checksums = checksums_.finish();
-  create_dataset(name_ + kChecksumSuffix, ElementType::kUInt64, static_cast<std::int64_t>(checksums.size()));
+  const std::int64_t count = std::ssize(checksums);
+  create_dataset(name_ + kChecksumSuffix, file_type(ElementType::kUInt64), std::span(&count, 1));
   file_.contents().write_at(offset_, std::as_bytes(std::span(checksums)));
 }
 

@@ -1,9 +1,10 @@
 // HDF5 files of flat arrays, whole or absent, with every byte checksummed: shards and checkpoints.
 //
-// An array "x" is a contiguous one-dimensional dataset, little-endian, beside which stands "x_xxh3": the XXH3
-// checksums of its blocks of kChecksumBlockBytes; attribute "checksum_block_bytes" says how large they are.
-// Small facts are attributes of the root group.  HDF5 is asked for names, types and places only; the numbers
-// are read and written by pread and pwrite.
+// An array "x" is a contiguous dataset, little-endian, beside which stands "x_xxh3": the XXH3 checksums of
+// its blocks of kChecksumBlockBytes; attribute "checksum_block_bytes" says how large they are.  Those
+// that Hdf5Reader reads have one dimension; for other programs there may be more.  Small facts are attributes
+// of the root group.  HDF5 is asked for names, types and places only; the numbers are read and written by
+// pread and pwrite.
 #pragma once
 
 #include <cstddef>
@@ -74,7 +75,11 @@ class Hdf5Writer {
 
   // An array of exactly `size` elements, filled by append() in pieces.  A disk too full for it is found here.
   // REQUIRES: the array before is complete.
-  void begin_array(const std::string& name, ElementType type, std::int64_t size);
+  void begin_array(const std::string& name, ElementType type, std::int64_t size) {
+    begin_array(name, type, std::span<const std::int64_t>(&size, 1));
+  }
+  // The same of more dimensions, row-major.  A name "group/x" makes the group.
+  void begin_array(const std::string& name, ElementType type, std::span<const std::int64_t> shape);
   template <typename T>
   void append(std::span<const T> values) {
     append_bytes(element_type<T>(), std::as_bytes(values));
@@ -85,12 +90,15 @@ class Hdf5Writer {
     append(values);
   }
 
+  // A whole array of texts: UTF-8, padded with zeros to the longest.
+  void write_texts(const std::string& name, std::span<const std::string> texts);
+
   // REQUIRES: the last array is complete.
   void commit(IfExists if_exists = IfExists::kRefuse);
 
  private:
   void append_bytes(ElementType type, std::span<const std::byte> bytes);
-  void create_dataset(const std::string& name, ElementType type, std::int64_t size);
+  void create_dataset(const std::string& name, std::int64_t hdf5_type, std::span<const std::int64_t> shape);
   void finish_array();
 
   DurableFile file_;

@@ -10,6 +10,7 @@
 #include <glog/logging.h>
 
 #include "data/user_error.h"
+#include "launch/commands/attention.h"
 #include "launch/commands/checkpoint.h"
 #include "launch/commands/data.h"
 #include "launch/commands/evaluate.h"
@@ -40,6 +41,7 @@ void add_commands(CLI::App& app, Process& process) {
   add_evaluate_command(app, process);
   add_generate_command(app, process);
   add_translate_command(app, process);
+  add_attention_command(app, process);
   add_report_command(app);
   add_checkpoint_command(app, process);
   add_data_command(app);
@@ -63,6 +65,7 @@ void describe(CLI::App& app) {
       "  launch/mpirun.sh 4 configs/tiny.toml ...           the same on 4 ranks\n"
       "  trireme generate runs/books --prompt \"Once\"        what it has learned\n"
       "  trireme report runs/books                          the curves, as a web page\n"
+      "  trireme attention runs/books --text \"Once\"        what each head looks at, as a web page\n"
       "\n"
       "`trireme COMMAND --help` says what a command takes.  Mistakes of yours end with one line and exit "
       "code 2.");

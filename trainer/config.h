@@ -84,6 +84,7 @@ struct TrainConfig {
   std::int64_t eval_every = 100;       // 0: only at the end
   std::int64_t eval_sequences = 64;    // of the validation split
   std::int64_t eval_translations = 0;  // pairs of it, for their BLEU
+  std::int64_t eval_attention = 0;     // sequences of it, for the entropy of their attention
 };
 
 struct CheckpointConfig {

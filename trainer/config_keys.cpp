@@ -174,6 +174,9 @@ std::vector<ConfigKey> make_keys() {
        "Sequences, or pairs, of the validation split that a validation reads."},
       {TRIREME_KEY(train, eval_translations), count(0, kMostTokens),
        "Pairs of it that a validation translates, for the BLEU of an encoder_decoder; 0 translates none."},
+      {TRIREME_KEY(train, eval_attention), count(0, 1 << 20),
+       "Sequences, or pairs, of it by which a validation measures how far the attention of each head is "
+       "spread, in nats of entropy; 0 measures none."},
 
       {TRIREME_KEY(checkpoint, every), count(0, kMostSteps),
        "Steps between two checkpoints; 0 saves only at the end and on a signal."},

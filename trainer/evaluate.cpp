@@ -32,4 +32,23 @@ double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents
   return loss_sum / static_cast<double>(sequences * context);
 }
 
+AttentionEntropies evaluate_attention(Transformer& model, TokenDataset& data, Documents documents,
+                                      std::int64_t sequences, Communicator& data_axis) {
+  const std::int64_t context = model.options().context;
+  float loss = 0.0F;
+  Batch batch;
+  const auto pass = [&](std::int64_t i, AttentionObserver& observer) {
+    read_windows(data, i, 1, context, documents, batch);
+    const BatchTensors tensors(batch);
+    model.forward_loss({&loss, DType::kFloat32, {1}}, tensors.inputs_BT, tensors.targets_BT,
+                       {.batch = 1,
+                        .sequence = context,
+                        .documents_BT = tensors.documents_BT,
+                        .positions_BT = tensors.positions_BT,
+                        .attention_observer = &observer});
+  };
+  return mean_attention_entropies(std::min(sequences, Sampler::windows_in(data.num_tokens(), context)), pass,
+                                  data_axis);
+}
+
 }  // namespace trireme

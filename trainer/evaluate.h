@@ -6,6 +6,7 @@
 #include "data/batch.h"
 #include "data/token_dataset.h"
 #include "parallel/communicator.h"
+#include "trainer/attention_entropy.h"
 #include "trainer/model/transformer.h"
 
 namespace trireme {
@@ -16,5 +17,9 @@ namespace trireme {
 // context.
 double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents, std::int64_t sequences,
                      std::int64_t microbatch, Communicator& data_axis);
+
+// How far attention is spread over the first `sequences` windows, or all that there are; none for 0.
+AttentionEntropies evaluate_attention(Transformer& model, TokenDataset& data, Documents documents,
+                                      std::int64_t sequences, Communicator& data_axis);
 
 }  // namespace trireme

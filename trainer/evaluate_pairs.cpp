@@ -77,4 +77,16 @@ double evaluate_pairs(EncoderDecoder& model, PairDataset& data, std::int64_t pai
   return loss_sum / static_cast<double>(num_targets);
 }
 
+AttentionEntropies evaluate_attention(EncoderDecoder& model, PairDataset& data, std::int64_t pairs,
+                                      Communicator& data_axis) {
+  float loss = 0.0F;
+  PairBatch batch;
+  const auto pass = [&](std::int64_t i, AttentionObserver& observer) {
+    const auto pair = static_cast<std::uint32_t>(i);
+    read_pair_rows(data, std::span(&pair, 1), batch);
+    model.forward_loss({&loss, DType::kFloat32, {1}}, tensors_of(batch), {.attention_observer = &observer});
+  };
+  return mean_attention_entropies(std::min(pairs, data.num_pairs()), pass, data_axis);
+}
+
 }  // namespace trireme

@@ -8,6 +8,7 @@
 #include "data/pair_batch.h"
 #include "data/pair_dataset.h"
 #include "parallel/communicator.h"
+#include "trainer/attention_entropy.h"
 #include "trainer/model/encoder_decoder.h"
 
 namespace trireme {
@@ -30,5 +31,9 @@ std::vector<std::vector<std::uint32_t>> batches_of_like_length(std::span<const P
 // model allocated for `tokens` tokens on either side, at least longest_sentence().
 double evaluate_pairs(EncoderDecoder& model, PairDataset& data, std::int64_t pairs, std::int64_t tokens,
                       Communicator& data_axis);
+
+// How far attention is spread over the first `pairs` of the split, or all that it has; none for 0.
+AttentionEntropies evaluate_attention(EncoderDecoder& model, PairDataset& data, std::int64_t pairs,
+                                      Communicator& data_axis);
 
 }  // namespace trireme

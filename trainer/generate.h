@@ -21,9 +21,9 @@ struct SamplingOptions {
 // Draws from logits [V]; `draw` counts the draws under one seed, each of which is an independent number.
 std::int32_t sample(std::span<const float> logits, const SamplingOptions& options, std::uint64_t draw);
 
-// Calls `emit` with each of up to `max_tokens` new tokens until it returns false.  Keys and values are cached; when the
-// context is full, its later half is kept and read again.  REQUIRES: a prompt of at least one token, and a model
-// allocated for one sequence of its whole context.
+// Calls `emit` with each of up to `max_tokens` new tokens until it returns false.  Keys and values are
+// cached; when the context is full, its later half is kept and read again.  REQUIRES: a prompt of at least
+// one token, and a model allocated for one sequence of its whole context.
 void generate(Transformer& model, std::vector<std::int32_t> prompt, std::int64_t max_tokens,
               const SamplingOptions& options, const std::function<bool(std::int32_t)>& emit);
 

@@ -67,7 +67,10 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
 
 Validation LanguageModelTask::validate() {
   return {.loss = evaluate_loss(model_, validation_data_, documents_of(config_.data),
-                                config_.train.eval_sequences, microbatch_sequences(), data_axis_)};
+                                config_.train.eval_sequences, microbatch_sequences(), data_axis_),
+          .bleu = {},
+          .attention_entropies = evaluate_attention(model_, validation_data_, documents_of(config_.data),
+                                                    config_.train.eval_attention, data_axis_)};
 }
 
 }  // namespace trireme

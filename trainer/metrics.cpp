@@ -1,6 +1,7 @@
 #include "trainer/metrics.h"
 
 #include <cmath>
+#include <deque>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -86,15 +87,27 @@ void MetricsLog::train_step(const StepMetrics& metrics) {
   impl_->progress.step(metrics);
 }
 
-void MetricsLog::validation(std::int64_t step, double loss, std::optional<double> bleu) {
+void MetricsLog::validation(std::int64_t step, double loss, std::optional<double> bleu,
+                            const AttentionEntropies& entropies) {
   impl_->progress.note("step " + std::to_string(step) + "  validation loss " + readable_number(loss, 5) +
                        "  perplexity " + readable_number(std::exp(loss), 4) +
                        (bleu ? "  BLEU " + readable_number(*bleu, 4) : ""));
   if (step <= impl_->earlier.last_validation) return;  // an earlier attempt has logged it, and saved after it
-  impl_->lines.append(metrics_line(ValidationMetrics{step, loss, bleu}));
+  impl_->lines.append(metrics_line(ValidationMetrics{step, loss, bleu, entropies}));
   std::vector<TensorboardScalar> scalars = {{"validation/loss", loss},
                                             {"validation/perplexity", std::exp(loss)}};
   if (bleu) scalars.push_back({"validation/bleu", *bleu});
+  std::deque<std::string> tags;  // what the scalars' are views of
+  for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
+    const auto& layers = entropies.layers[kind];
+    for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+      for (std::size_t head = 0; head < layers[layer].size(); ++head) {
+        tags.push_back("attention_entropy/" + std::string(kAttentionKindNames[kind]) + "_layer_" +
+                       std::to_string(layer) + "_head_" + std::to_string(head));
+        scalars.push_back({tags.back(), layers[layer][head]});
+      }
+    }
+  }
   impl_->tensorboard.add(step, scalars);
 }
 

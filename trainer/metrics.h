@@ -14,6 +14,8 @@
 #include <optional>
 #include <string>
 
+#include "trainer/attention_entropy.h"
+
 namespace trireme {
 
 // The state of the run after an optimizer step.  Rates are means over the steps since the last call.
@@ -47,8 +49,10 @@ class MetricsLog {
 
   void train_step(const StepMetrics& metrics);
 
-  // Mean loss in nats per token of the validation split after `step` steps, and the BLEU of translations.
-  void validation(std::int64_t step, double loss, std::optional<double> bleu = std::nullopt);
+  // Mean loss in nats per token of the validation split after `step` steps, the BLEU of translations, and how
+  // far attention is spread.
+  void validation(std::int64_t step, double loss, std::optional<double> bleu = std::nullopt,
+                  const AttentionEntropies& entropies = {});
 
   // A line about the run ("saved step 300") that does not collide with the progress line.  Not kept.
   void note(const std::string& text);

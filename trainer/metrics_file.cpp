@@ -46,6 +46,24 @@ void for_each_member(Metrics& metrics, Visit visit) {
   visit("remaining_s", metrics.remaining_s);
 }
 
+constexpr const char* kEntropyMember = "attention_entropy";
+
+// Leaves out what is no table of numbers.
+void read_entropies(const Json& json, AttentionEntropies& entropies) {
+  const auto found = json.find(kEntropyMember);
+  if (found == json.end() || !found->is_object()) return;
+  for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
+    const auto layers = found->find(kAttentionKindNames[kind]);
+    if (layers == found->end() || !layers->is_array()) continue;
+    for (const Json& heads : *layers) {
+      std::vector<double>& row = entropies.layers[kind].emplace_back();
+      for (const Json& head : heads) {
+        row.push_back(head.is_number() ? head.get<double>() : std::numeric_limits<double>::quiet_NaN());
+      }
+    }
+  }
+}
+
 std::string line_of(const Json& json) {
   return json.dump() + "\n";
 }
@@ -81,6 +99,7 @@ std::optional<Entry> parsed(std::string_view line) {
   if (read_member(json, "validation_loss", validation.loss)) {
     double bleu = 0;
     if (read_member(json, "bleu", bleu)) validation.bleu = bleu;
+    read_entropies(json, validation.attention_entropies);
     return Entry{validation, time};
   }
   StepMetrics metrics;
@@ -138,6 +157,10 @@ std::string metrics_line(const ValidationMetrics& validation) {
                {"validation_loss", validation.loss},
                {"perplexity", std::exp(validation.loss)}};
   if (validation.bleu) json["bleu"] = *validation.bleu;
+  for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
+    const auto& layers = validation.attention_entropies.layers[kind];
+    if (!layers.empty()) json[kEntropyMember][kAttentionKindNames[kind]] = layers;
+  }
   return line_of(json);
 }
 

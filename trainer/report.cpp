@@ -136,6 +136,47 @@ std::string charts(const MetricsHistory& history) {
          chart_html(speed, "speed") + "</div>\n";
 }
 
+// A table of each kind of attention, as the last validation that measured found it; under the pointer what
+// the first one found.  Empty if none measured.
+std::string entropies(const MetricsHistory& history) {
+  const ValidationMetrics* first = nullptr;
+  const ValidationMetrics* last = nullptr;
+  for (const auto& validation : history.validations) {
+    if (validation.attention_entropies.empty()) continue;
+    if (first == nullptr) first = &validation;
+    last = &validation;
+  }
+  if (last == nullptr) return "";
+  std::string html;
+  for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
+    const auto& layers = last->attention_entropies.layers[kind];
+    const auto& before = first->attention_entropies.layers[kind];
+    if (layers.empty()) continue;
+    double highest = 1e-9;
+    for (const auto& heads : layers) {
+      for (const double entropy : heads) highest = std::max(highest, entropy);
+    }
+    html += "<section><h3>" + std::string(kAttentionKindNames[kind]) + "</h3><table>\n";
+    for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+      html += "<tr><td>layer " + std::to_string(layer) + "</td>";
+      for (std::size_t head = 0; head < layers[layer].size(); ++head) {
+        const bool known = layer < before.size() && head < before[layer].size();
+        html += "<td style=\"--share:" + readable_number(layers[layer][head] / highest, 3) +
+                "\" title=\"head " + std::to_string(head) +
+                (known ? "; " + readable_number(before[layer][head], 3) + " at step " +
+                             std::to_string(first->step)
+                       : "") +
+                "\">" + readable_number(layers[layer][head], 3) + "</td>";
+      }
+      html += "</tr>\n";
+    }
+    html += "</table></section>\n";
+  }
+  return "<details class=config open><summary>Entropy of attention<span>nats, by layer and head, at step " +
+         std::to_string(last->step) + "</span></summary><div class=entropies>\n" + html +
+         "</div></details>\n";
+}
+
 struct ConfigLine {
   std::string section, key, value;
 };
@@ -199,9 +240,9 @@ std::string page(const std::string& name, const MetricsHistory& history, const s
          "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n<title>" +
          html_escaped(name) + " – Trireme</title>\n<style>" + kReportStyle +
          "</style>\n</head>\n<body>\n<header><h1>" + html_escaped(name) + "</h1><p>" + state + " · " +
-         date_of(history.last_time) + "</p></header>\n" + tiles(history) + charts(history) + config +
-         "<footer>Written by trireme report.</footer>\n<script>" + kReportScript +
-         "</script>\n</body>\n</html>\n";
+         date_of(history.last_time) + "</p></header>\n" + tiles(history) + charts(history) +
+         entropies(history) + config + "<footer>Written by trireme report.</footer>\n<script>" +
+         kReportScript + "</script>\n</body>\n</html>\n";
 }
 
 }  // namespace

@@ -63,6 +63,15 @@ table { width: 100%; border-collapse: collapse; font-size: 13px; }
 td { padding: 3px 0; border-top: 1px solid var(--grid); vertical-align: top; }
 td:last-child { text-align: right; padding-left: 16px; color: var(--soft); overflow-wrap: anywhere; }
 tr.set td:last-child { color: var(--text); font-weight: 600; }
+details + details { margin-top: 12px; }
+.entropies { overflow-x: auto; }
+.entropies h3 { margin: 12px 0 4px; font-size: 13px; font-weight: 600; color: var(--soft); }
+.entropies td { padding: 3px 8px; white-space: nowrap; color: var(--soft); }
+.entropies td:first-child { width: 9ch; padding-left: 0; }
+.entropies td + td, .entropies td:last-child {
+  padding: 3px 8px; text-align: left; color: var(--text); border-left: 3px solid var(--card);
+  background: linear-gradient(90deg, var(--edge) calc(var(--share) * 100%), transparent 0);
+}
 footer { margin-top: 20px; color: var(--soft); font-size: 13px; }
 @media (max-width: 860px) { .charts { grid-template-columns: 1fr; } body { padding: 24px 14px; } }
 @media (min-width: 861px) { .scored figure:first-child { grid-column: span 2; } }

@@ -10,6 +10,7 @@
 #include "parallel/communicator.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
+#include "trainer/attention_entropy.h"
 #include "trainer/config.h"
 
 namespace trireme {
@@ -24,6 +25,7 @@ struct StepSize {
 struct Validation {
   double loss = 0.0;  // mean, in nats per token, without dropout or smoothing
   std::optional<double> bleu;
+  AttentionEntropies attention_entropies;
 };
 
 // A model with its training and validation data.

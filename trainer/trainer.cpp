@@ -219,7 +219,7 @@ void Trainer::log_step(const StepResult& result) {
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
   const Validation found = task_->validate();
-  if (log_ != nullptr) log_->validation(state_.step, found.loss, found.bleu);
+  if (log_ != nullptr) log_->validation(state_.step, found.loss, found.bleu, found.attention_entropies);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it
 }
 

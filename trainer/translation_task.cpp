@@ -73,6 +73,8 @@ Validation TranslationTask::validate() {
         score_translations(model_, validation_data_, *tokenizer_, pairs, BeamOptions(), tokens, data_axis_);
     result.bleu = bleu(scores.bleu).score;
   }
+  result.attention_entropies =
+      evaluate_attention(model_, validation_data_, config_.train.eval_attention, data_axis_);
   return result;
 }
 

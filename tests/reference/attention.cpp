@@ -86,6 +86,16 @@ Attention attention(const Array& q, const Array& k, const Array& v, const Attent
   return result;
 }
 
+Array attention_probabilities(const Array& q, const Array& k, const AttentionSizes& sizes,
+                              const AttentionMasks& masks) {
+  Array result;
+  for_each_query(sizes, [&](std::int64_t b, std::int64_t h, std::int64_t t) {
+    const Query query(q, k, sizes, masks, b, h, t);
+    result.insert(result.end(), query.p.begin(), query.p.end());
+  });
+  return result;
+}
+
 AttentionGradients attention_backward(const Array& dout, const Array& q, const Array& k, const Array& v,
                                       const AttentionSizes& sizes, const AttentionMasks& masks) {
   AttentionGradients result{zeros(std::ssize(q)), zeros(std::ssize(k)), zeros(std::ssize(v))};

@@ -26,6 +26,10 @@ struct Attention {
 Attention attention(const Array& q, const Array& k, const Array& v, const AttentionSizes& sizes,
                     const AttentionMasks& masks);
 
+// [B, H, T, S], before dropout.
+Array attention_probabilities(const Array& q, const Array& k, const AttentionSizes& sizes,
+                              const AttentionMasks& masks);
+
 struct AttentionGradients {
   Array dq, dk, dv;
 };

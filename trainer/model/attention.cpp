@@ -23,8 +23,9 @@ AttentionOptions memory_mask(const Memory& memory) {
 }  // namespace
 
 HeadAttention::HeadAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
-                             const TransformerOptions& options, float out_stddev)
+                             AttentionKind kind, const TransformerOptions& options, float out_stddev)
     : layer_(layer),
+      kind_(kind),
       heads_(options.heads),
       head_width_(options.head_width),
       out_(parameters, name + ".out", heads_ * head_width_, options.width, options.biases == Biases::kAll,
@@ -50,8 +51,12 @@ void HeadAttention::forward(Tensor y_NC, const Heads& heads, AttentionOptions ma
                             const Activations& activations, const Pass& pass) const {
   const Shape& q = heads.q_BTHD.shape();
   const Tensor out = pass.rows_of(activations.heads_NE);
+  const AttentionOptions options = completed(mask, heads, pass);
+  if (pass.attention_observer != nullptr) {
+    pass.attention_observer->observe(kind_, heads.q_BTHD, heads.k_BSKD, options, pass.stream);
+  }
   attention_forward(out.view(q), pass.rows_of(activations.lse_NH).view({q[0], heads_, q[1]}), heads.q_BTHD,
-                    heads.k_BSKD, heads.v_BSKD, completed(mask, heads, pass), pass.stream);
+                    heads.k_BSKD, heads.v_BSKD, options, pass.stream);
   out_.forward(y_NC, out, pass.stream);
 }
 
@@ -79,7 +84,8 @@ SelfAttention::SelfAttention(ParameterBuffer& parameters, const std::string& nam
       positions_(positions),
       in_(parameters, name + ".qkv", options.width, qkv_width(), options.biases != Biases::kNone,
           options.init_stddev),
-      attention_(parameters, name, layer, options, out_stddev) {}
+      attention_(parameters, name, layer, causal ? AttentionKind::kDecoder : AttentionKind::kEncoder, options,
+                 out_stddev) {}
 
 SelfAttention::Activations SelfAttention::allocate(Arena& arena, const PassLimits& limits) const {
   return {.qkv_NG = floats(arena, limits.rows(), qkv_width()), .heads = attention_.allocate(arena, limits)};
@@ -158,7 +164,7 @@ CrossAttention::CrossAttention(ParameterBuffer& parameters, const std::string& n
              options.init_stddev),
       key_value_(parameters, name + ".key_value", width_, kv_width(), options.biases != Biases::kNone,
                  options.init_stddev),
-      attention_(parameters, name, layer, options, out_stddev) {}
+      attention_(parameters, name, layer, AttentionKind::kCross, options, out_stddev) {}
 
 CrossAttention::Activations CrossAttention::allocate(Arena& arena, const PassLimits& limits) const {
   return {.q_NE = floats(arena, limits.rows(), query_width()),

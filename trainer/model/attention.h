@@ -6,6 +6,7 @@
 
 #include "kernels/arena.h"
 #include "kernels/attention.h"
+#include "trainer/model/attention_observer.h"
 #include "trainer/model/linear.h"
 #include "trainer/model/pass.h"
 #include "trainer/model/positions.h"
@@ -32,7 +33,7 @@ class HeadAttention {
 
   // `layer` picks the dropout mask.  `out_stddev` is the initial spread of W_o, which feeds the residual
   // stream.
-  HeadAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
+  HeadAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, AttentionKind kind,
                 const TransformerOptions& options, float out_stddev);
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
@@ -50,6 +51,7 @@ class HeadAttention {
   AttentionOptions completed(AttentionOptions mask, const Heads& heads, const Pass& pass) const;
 
   std::int64_t layer_;
+  AttentionKind kind_;
   std::int64_t heads_;
   std::int64_t head_width_;
   Linear out_;

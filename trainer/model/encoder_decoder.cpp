@@ -74,6 +74,7 @@ Pass EncoderDecoder::encoder_pass(Tensor sources_BS, Tensor source_lengths_B, co
               .sequence = sources_BS.dim(1),
               .dropout = pass.dropout,
               .ponder_cost = pass.ponder_cost,
+              .attention_observer = pass.attention_observer,
               .stream = pass.stream};
   result.documents_BT = result.rows_of(source_documents_).view(sources_BS.shape());
   fill_padding_documents(result.documents_BT, source_lengths_B);

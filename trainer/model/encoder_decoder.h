@@ -42,7 +42,7 @@ class EncoderDecoder {
   void allocate(const Limits& limits);
 
   // loss[0] += the cross-entropy, in nats, summed over the targets, smoothed as the pass says.  Of the pass
-  // dropout, smoothing and stream count; its sizes are those of the tensors.
+  // dropout, smoothing, observer and stream count; its sizes are those of the tensors.
   void forward_loss(Tensor loss_1, const PairTensors& pairs, const Pass& pass);
   // Also adds the gradient of scale * (that sum) to the parameters' gradients.
   void forward_backward(Tensor loss_1, const PairTensors& pairs, float scale, GradientReducer& reducer,

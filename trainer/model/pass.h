@@ -11,6 +11,8 @@
 
 namespace trireme {
 
+class AttentionObserver;
+
 // Where a dropout mask is drawn: its number within a layer.  Layer -1 is what comes before the blocks.
 enum class DropoutSite : std::uint64_t { kEmbedding, kAttention, kAttentionBranch, kMlpBranch, kNumSites };
 
@@ -74,6 +76,7 @@ struct Pass {
   float ponder_cost = 0.0F;        // of each loop of each position that halts by itself
   std::int64_t loop = 0;           // of a looped stack: the one that runs
   std::int64_t first_cached = 0;   // the cache entry of its first block
+  AttentionObserver* attention_observer = nullptr;  // sees every attention of the forward pass
   Stream stream;
 
   std::int64_t rows() const { return batch * sequence; }

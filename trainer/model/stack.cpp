@@ -108,8 +108,9 @@ bool TransformerStack::halt(ResidualStream& stream, const Pass& pass) const {
   add_residual(state, stream.residual_NC, stream.branch_NC, {}, stream.dropout, pass.stream);
   halting_->forward(pass.rows_of(mean_NC_), pass);
   stream = {.residual_NC = state, .branch_NC = {}, .dropout = {}};
-  // A cache wants the keys and values of all loops: positions to come may run longer.
-  return pass.cache == nullptr && halting_->all_halted(pass);
+  // A cache wants the keys and values of all loops, for positions to come may run longer; and who looks at
+  // attention, as many layers of each text.
+  return pass.cache == nullptr && pass.attention_observer == nullptr && halting_->all_halted(pass);
 }
 
 void TransformerStack::add_ponder_loss(Tensor loss_1, Tensor counted_BT, float scale,

@@ -23,7 +23,7 @@ class Transformer {
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }
 
-  // Makes the activation memory of all passes up to these limits; once.
+  // Makes the activation memory of all passes up to these limits, in place of an earlier one.
   void allocate(const PassLimits& limits);
 
   // loss[0] += the cross-entropy, in nats, summed over the B T targets, smoothed as the pass says; and the
