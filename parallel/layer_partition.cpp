@@ -9,6 +9,9 @@
 namespace trireme {
 namespace {
 
+// Costs this near each other, relatively, are equal: they are differences of sums.
+constexpr double kRounding = 1e-9;
+
 std::string layers(int count) {
   return std::to_string(count) + (count == 1 ? " layer" : " layers");
 }
@@ -27,7 +30,8 @@ class Partition {
                                std::numeric_limits<double>::infinity())
                              .front()
                              .value;
-    const auto choices = solve([](double sum, double cost) { return sum + cost * cost; }, limit);
+    const auto choices =
+        solve([](double sum, double cost) { return sum + cost * cost; }, limit * (1 + kRounding));
     std::vector<LayerRange> ranges;
     int begin = 0;
     for (int parts = num_parts_; parts > 0; --parts) {
@@ -63,7 +67,7 @@ class Partition {
         for (int end = num_layers_; end > begin; --end) {  // a tie goes to the longer part
           if (cost(begin, end) > limit) continue;
           const double value = combine(choices[index(part + 1, end)].value, cost(begin, end));
-          if (value < choice.value) choice = {value, end};
+          if (value < choice.value * (1 - kRounding)) choice = {value, end};
         }
       }
     }
