@@ -35,10 +35,10 @@ TEST_F(CommunicatorTest, RanksAreNumberedFromZero) {
 TEST_F(CommunicatorTest, NotANumberOfAnyRankIsSeenByAll) {
   for (int guilty = 0; guilty < size_; ++guilty) {
     for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kMax}) {
-      std::vector<float> x{1.0F, 2.0F, 3.0F, 4.0F, 5.0F};
+      std::vector<float> x(static_cast<std::size_t>(size_ + 2), 1.0F);
       if (rank_ == guilty) x[static_cast<std::size_t>(guilty)] = std::numeric_limits<float>::quiet_NaN();
       world_.wait(world_.all_reduce(tensor(x), op, {}), {});
-      for (int i = 0; i < 5; ++i) EXPECT_EQ(std::isnan(x[static_cast<std::size_t>(i)]), i == guilty);
+      for (int i = 0; i < size_ + 2; ++i) EXPECT_EQ(std::isnan(x[static_cast<std::size_t>(i)]), i == guilty);
     }
   }
 }
