@@ -209,9 +209,8 @@ void MpiCommunicator::wait(Ticket ticket, Stream /*stream*/) {
 void MpiCommunicator::barrier() {
   impl_->queue.drain();  // messages, too, which a collective would overtake
   impl_->queue.wait(
-      impl_->submit({.kind = MpiCall::Kind::kBarrier}, [&group = impl_->group](MpiRequests& requests) {
-        check_mpi(MPI_Ibarrier(group.comm, &requests.emplace_back()), "MPI_Ibarrier");
-      }));
+      impl_->submit({.kind = MpiCall::Kind::kBarrier},
+                    [&group = impl_->group](MpiRequests& requests) { group.barrier(requests); }));
 }
 
 std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key, std::string name) {

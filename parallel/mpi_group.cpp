@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <numeric>
 
 #include <glog/logging.h>
@@ -11,6 +12,11 @@ namespace trireme {
 namespace {
 
 constexpr std::int64_t kMessageBytes = 1 << 30;
+
+// Each communicator has a thread, and MPI may complete the messages of one on the thread of another.  Entered
+// by one at a time, it is what makes that completion visible to ours, and keeps its own locks out of each
+// other's way.
+std::mutex mpi_mutex;
 
 // Calls start(offset, bytes) for each message that so many bytes need.
 template <typename Start>
@@ -23,6 +29,7 @@ void in_messages(std::int64_t bytes, Start start) {
 }  // namespace
 
 bool all_done(MpiRequests& requests) {
+  const std::lock_guard lock(mpi_mutex);
   int done = 0;
   check_mpi(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE),
             "MPI_Testall");
@@ -47,6 +54,7 @@ MpiGroup::MpiGroup(MPI_Comm new_comm) : comm(new_comm), bytes_received(0) {
 }
 
 void MpiGroup::send(const void* data, std::int64_t bytes, int to, MpiTag tag, MpiRequests& requests) const {
+  const std::lock_guard lock(mpi_mutex);
   in_messages(bytes, [&](std::int64_t begin, int size_bytes) {
     check_mpi(MPI_Isend(static_cast<const char*>(data) + begin, size_bytes, MPI_BYTE, to,
                         static_cast<int>(tag), comm, &requests.emplace_back()),
@@ -55,6 +63,7 @@ void MpiGroup::send(const void* data, std::int64_t bytes, int to, MpiTag tag, Mp
 }
 
 void MpiGroup::receive(void* data, std::int64_t bytes, int from, MpiTag tag, MpiRequests& requests) {
+  const std::lock_guard lock(mpi_mutex);
   in_messages(bytes, [&](std::int64_t begin, int size_bytes) {
     check_mpi(MPI_Irecv(static_cast<char*>(data) + begin, size_bytes, MPI_BYTE, from, static_cast<int>(tag),
                         comm, &requests.emplace_back()),
@@ -64,12 +73,18 @@ void MpiGroup::receive(void* data, std::int64_t bytes, int from, MpiTag tag, Mpi
 }
 
 void MpiGroup::broadcast(void* data, std::int64_t bytes, int root, MpiRequests& requests) {
+  const std::lock_guard lock(mpi_mutex);
   in_messages(bytes, [&](std::int64_t begin, int size_bytes) {
     check_mpi(MPI_Ibcast(static_cast<char*>(data) + begin, size_bytes, MPI_BYTE, root, comm,
                          &requests.emplace_back()),
               "MPI_Ibcast");
   });
   if (rank != root) bytes_received += bytes;
+}
+
+void MpiGroup::barrier(MpiRequests& requests) const {
+  const std::lock_guard lock(mpi_mutex);
+  check_mpi(MPI_Ibarrier(comm, &requests.emplace_back()), "MPI_Ibarrier");
 }
 
 void check_mpi(int result, const char* call) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <mpi.h>
@@ -39,6 +40,7 @@ struct MpiGroup {
   void send(const void* data, std::int64_t bytes, int to, MpiTag tag, MpiRequests& requests) const;
   void receive(void* data, std::int64_t bytes, int from, MpiTag tag, MpiRequests& requests);
   void broadcast(void* data, std::int64_t bytes, int root, MpiRequests& requests);
+  void barrier(MpiRequests& requests) const;
 };
 
 // Starts some messages, and is done when they are.

@@ -1,6 +1,7 @@
 // Sums and maxima over the ranks of an MPI group.  Internal to parallel/.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <vector>
 

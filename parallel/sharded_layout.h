@@ -35,8 +35,8 @@ class ShardedLayout {
   int num_buckets() const { return num_buckets_; }
 
   FlatRange bucket(int bucket) const;
-  // What `rank` owns of it, in the flat buffer; and where that lies in the rank's own memory, which has its parts of
-  // all buckets one behind the other.
+  // What `rank` owns of it, in the flat buffer; and where that lies in the rank's own memory, which has its
+  // parts of all buckets one behind the other.
   FlatRange part(int bucket, int rank) const;
   FlatRange part_in_shard(int bucket) const;
   // The buckets that `range` of the flat buffer touches, as [begin, end).
