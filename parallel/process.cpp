@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "parallel/mpi_communicator.h"
+#include "parallel/mpi_group.h"
 #include "parallel/self_communicator.h"
 
 namespace trireme {
@@ -58,7 +59,7 @@ Process::Process(int* argc, char*** argv) : impl_(std::make_unique<Impl>()) {
   if (impl_->num_ranks > 1) {
     impl_->world = std::make_unique<MpiCommunicator>();
   } else {
-    impl_->world = std::make_unique<SelfCommunicator>();
+    impl_->world = std::make_unique<SelfCommunicator>("world");
   }
 }
 
@@ -69,8 +70,8 @@ Process::~Process() {
     [[maybe_unused]] Impl* abandoned = impl_.release();
     return;
   }
-  // mpirun (4.1.4) hangs or crashes now and then when a rank aborts while others are inside MPI_Finalize, so none
-  // enters it before all have come this far.
+  // mpirun (4.1.4) hangs or crashes now and then when a rank aborts while others are inside MPI_Finalize, so
+  // none enters it before all have come this far.
   impl_->world->barrier();
   impl_->world.reset();
   if (impl_->uses_mpi) check_mpi(MPI_Finalize(), "MPI_Finalize");

@@ -2,10 +2,46 @@
 
 #include <cstring>
 
+#include <glog/logging.h>
+
 namespace trireme {
+namespace {
+
+void copy(const Tensor& out, const Tensor& x) {
+  const std::int64_t bytes = x.num_elements() * size_bytes(x.dtype());
+  if (bytes == 0 || out.raw_data() == x.raw_data()) return;
+  std::memcpy(out.raw_data(), x.raw_data(), static_cast<std::size_t>(bytes));
+}
+
+}  // namespace
 
 Communicator::Ticket SelfCommunicator::all_reduce(Tensor x, ReduceOp /*op*/, Stream /*stream*/) {
   check_operand(x);
+  return 0;
+}
+
+Communicator::Ticket SelfCommunicator::all_reduce(std::span<const Tensor> xs, ReduceOp /*op*/,
+                                                  Stream /*stream*/) {
+  check_same_type(xs);
+  return 0;
+}
+
+Communicator::Ticket SelfCommunicator::reduce_scatter(Tensor out, Tensor x, ReduceOp /*op*/,
+                                                      Stream /*stream*/) {
+  check_parts("reduce_scatter", x, out);
+  copy(out, x);
+  return 0;
+}
+
+Communicator::Ticket SelfCommunicator::all_gather(Tensor out, Tensor x, Stream /*stream*/) {
+  check_parts("all_gather", out, x);
+  copy(out, x);
+  return 0;
+}
+
+Communicator::Ticket SelfCommunicator::all_to_all(Tensor out, Tensor x, Stream /*stream*/) {
+  check_exchange(out, x);
+  copy(out, x);
   return 0;
 }
 
@@ -15,17 +51,23 @@ Communicator::Ticket SelfCommunicator::broadcast(Tensor x, int root, Stream /*st
   return 0;
 }
 
-Communicator::Ticket SelfCommunicator::all_gather(Tensor out, Tensor x, Stream /*stream*/) {
-  check_gather(out, x);
-  const std::int64_t bytes = x.num_elements() * size_bytes(x.dtype());
-  if (bytes > 0 && out.raw_data() != x.raw_data()) {
-    std::memcpy(out.raw_data(), x.raw_data(), static_cast<std::size_t>(bytes));
-  }
+Communicator::Ticket SelfCommunicator::send(Tensor /*x*/, int to, Stream /*stream*/) {
+  check_peer(to);  // there is none
+  return 0;
+}
+
+Communicator::Ticket SelfCommunicator::receive(Tensor /*x*/, int from, Stream /*stream*/) {
+  check_peer(from);
   return 0;
 }
 
 void SelfCommunicator::wait(Ticket /*ticket*/, Stream /*stream*/) {}
 
 void SelfCommunicator::barrier() {}
+
+std::unique_ptr<Communicator> SelfCommunicator::split(int color, int /*key*/, std::string name) {
+  CHECK_GE(color, 0);
+  return std::make_unique<SelfCommunicator>(std::move(name));
+}
 
 }  // namespace trireme

@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
 
 // Beginning of a third-party header's name -> the only places (prefixes of paths) that may include it.
 const std::vector<std::pair<std::string, std::vector<std::string>>> kCages = {
-    {"mpi.h", {"parallel/mpi_communicator", "parallel/process"}},
+    {"mpi.h", {"parallel/mpi_", "parallel/process"}},
     {"hdf5", {"data/hdf5_file"}},
     {"toml++", {"trainer/config"}},
     {"nlohmann", {"data/json.h"}},

@@ -1,14 +1,17 @@
 // What every communicator owes its callers.  Started plainly the group is one; under mpirun it is all ranks.
 #include "parallel/communicator.h"
 
+#include <array>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "tests/parallel/collective_values.h"
 #include "tests/support/ranks.h"
 
 namespace trireme {
@@ -21,37 +24,6 @@ class CommunicatorTest : public testing::Test {
   const int size_ = world_.size();
 };
 
-// Around the edges of a slice, a piece and a block of the all-reduce, and far beyond them.
-const std::vector<std::int64_t> kSizes{0,    1,      2,      3,      7,       64,      2047,   2049,
-                                       4099, 262143, 262144, 524289, 1048577, 2097153, 3000017};
-
-template <typename T>
-Tensor tensor(std::vector<T>& values) {
-  return {values.data(), kDTypeOf<T>, {static_cast<std::int64_t>(values.size())}};
-}
-
-// What `rank` contributes; sums of it depend on the order of summation.
-std::vector<float> floats_of(int rank, std::int64_t size) {
-  std::mt19937 generator(static_cast<unsigned>(rank * 1000003 + size));
-  std::vector<float> values(static_cast<std::size_t>(size));
-  for (float& value : values) {
-    value = std::ldexp(static_cast<float>(generator()) / 4e9F - 0.5F, static_cast<int>(generator() % 24));
-  }
-  return values;
-}
-
-std::vector<std::int32_t> ints_of(int rank, std::int64_t size) {
-  std::mt19937 generator(static_cast<unsigned>(rank * 1000003 + size));
-  std::vector<std::int32_t> values(static_cast<std::size_t>(size));
-  for (std::int32_t& value : values) value = static_cast<std::int32_t>(generator() % 2000001) - 1000000;
-  return values;
-}
-
-template <typename T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
-}
-
 TEST_F(CommunicatorTest, RanksAreNumberedFromZero) {
   EXPECT_EQ(rank_, test_process().rank());
   EXPECT_EQ(size_, test_process().num_ranks());
@@ -59,67 +31,20 @@ TEST_F(CommunicatorTest, RanksAreNumberedFromZero) {
   EXPECT_LT(rank_, size_);
 }
 
-TEST_F(CommunicatorTest, SumsFloatsInRankOrder) {
-  for (const std::int64_t size : kSizes) {
-    std::vector<float> expected = floats_of(0, size);
-    for (int r = 1; r < size_; ++r) {
-      const std::vector<float> term = floats_of(r, size);
-      for (std::size_t i = 0; i < term.size(); ++i) expected[i] += term[i];
-    }
-    std::vector<float> x = floats_of(rank_, size);
-    world_.wait(world_.all_reduce(tensor(x), ReduceOp::kSum, {}), {});
-    ASSERT_TRUE(same_bits(x, expected)) << size << " elements";
-  }
-}
-
-TEST_F(CommunicatorTest, SumsIntegers) {
-  for (const std::int64_t size : kSizes) {
-    std::vector<std::int32_t> expected(static_cast<std::size_t>(size));
-    for (int r = 0; r < size_; ++r) {
-      const std::vector<std::int32_t> term = ints_of(r, size);
-      for (std::size_t i = 0; i < term.size(); ++i) expected[i] += term[i];
-    }
-    std::vector<std::int32_t> x = ints_of(rank_, size);
-    world_.wait(world_.all_reduce(tensor(x), ReduceOp::kSum, {}), {});
-    ASSERT_EQ(x, expected) << size << " elements";
-  }
-}
-
-TEST_F(CommunicatorTest, TakesTheMaximum) {
-  for (const std::int64_t size : {std::int64_t{1}, std::int64_t{4099}, std::int64_t{600000}}) {
-    std::vector<float> expected_floats = floats_of(0, size);
-    std::vector<std::int32_t> expected_ints = ints_of(0, size);
-    for (int r = 1; r < size_; ++r) {
-      const std::vector<float> floats = floats_of(r, size);
-      const std::vector<std::int32_t> ints = ints_of(r, size);
-      for (std::size_t i = 0; i < floats.size(); ++i) {
-        expected_floats[i] = std::max(expected_floats[i], floats[i]);
-        expected_ints[i] = std::max(expected_ints[i], ints[i]);
-      }
-    }
-    std::vector<float> x = floats_of(rank_, size);
-    std::vector<std::int32_t> n = ints_of(rank_, size);
-    world_.all_reduce(tensor(x), ReduceOp::kMax, {});
-    world_.wait(world_.all_reduce(tensor(n), ReduceOp::kMax, {}), {});
-    ASSERT_EQ(x, expected_floats);
-    ASSERT_EQ(n, expected_ints);
-  }
-}
-
 TEST_F(CommunicatorTest, NotANumberOfAnyRankIsSeenByAll) {
   for (int guilty = 0; guilty < size_; ++guilty) {
     for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kMax}) {
-      std::vector<float> x{1.0F, 2.0F, 3.0F, 4.0F, 5.0F};
+      std::vector<float> x(static_cast<std::size_t>(size_ + 2), 1.0F);
       if (rank_ == guilty) x[static_cast<std::size_t>(guilty)] = std::numeric_limits<float>::quiet_NaN();
       world_.wait(world_.all_reduce(tensor(x), op, {}), {});
-      for (int i = 0; i < 5; ++i) EXPECT_EQ(std::isnan(x[static_cast<std::size_t>(i)]), i == guilty);
+      for (int i = 0; i < size_ + 2; ++i) EXPECT_EQ(std::isnan(x[static_cast<std::size_t>(i)]), i == guilty);
     }
   }
 }
 
 TEST_F(CommunicatorTest, SumIsTheSameInOnePieceAndInMany) {
   constexpr std::int64_t kSize = 1000003;
-  std::vector<float> whole = floats_of(rank_, kSize);
+  std::vector<float> whole = values_of<float>(rank_, kSize);
   std::vector<float> parts = whole;
   world_.wait(world_.all_reduce(tensor(whole), ReduceOp::kSum, {}), {});
   Communicator::Ticket ticket = 0;
@@ -133,10 +58,10 @@ TEST_F(CommunicatorTest, SumIsTheSameInOnePieceAndInMany) {
 
 TEST_F(CommunicatorTest, ResultsAreBitIdenticalOnAllRanksAndFromRunToRun) {
   constexpr std::int64_t kSize = 700001;
-  std::vector<float> first = floats_of(rank_, kSize);
+  std::vector<float> first = values_of<float>(rank_, kSize);
   world_.wait(world_.all_reduce(tensor(first), ReduceOp::kSum, {}), {});
   for (int run = 0; run < 5; ++run) {
-    std::vector<float> again = floats_of(rank_, kSize);
+    std::vector<float> again = values_of<float>(rank_, kSize);
     world_.wait(world_.all_reduce(tensor(again), ReduceOp::kSum, {}), {});
     ASSERT_TRUE(same_bits(first, again));
   }
@@ -144,45 +69,6 @@ TEST_F(CommunicatorTest, ResultsAreBitIdenticalOnAllRanksAndFromRunToRun) {
   world_.wait(world_.all_gather(tensor(of_all).view({size_, kSize}), tensor(first), {}), {});
   for (int r = 0; r < size_; ++r) {
     ASSERT_EQ(std::memcmp(of_all.data() + r * kSize, first.data(), kSize * sizeof(float)), 0) << "rank " << r;
-  }
-}
-
-TEST_F(CommunicatorTest, BroadcastsFromEveryRoot) {
-  for (int root = 0; root < size_; ++root) {
-    for (const std::int64_t size : kSizes) {
-      std::vector<float> x = floats_of(rank_, size);
-      world_.wait(world_.broadcast(tensor(x), root, {}), {});
-      ASSERT_TRUE(same_bits(x, floats_of(root, size))) << size << " elements from " << root;
-    }
-  }
-}
-
-TEST_F(CommunicatorTest, GathersInRankOrder) {
-  for (const std::int64_t size : kSizes) {
-    std::vector<std::int32_t> x = ints_of(rank_, size);
-    std::vector<std::int32_t> out(static_cast<std::size_t>(size_ * size));
-    world_.wait(world_.all_gather(tensor(out).view({size_, size}), tensor(x), {}), {});
-    std::vector<std::int32_t> expected;
-    for (int r = 0; r < size_; ++r) {
-      const std::vector<std::int32_t> part = ints_of(r, size);
-      expected.insert(expected.end(), part.begin(), part.end());
-    }
-    ASSERT_EQ(out, expected) << size << " elements";
-    ASSERT_EQ(x, ints_of(rank_, size));
-  }
-}
-
-TEST_F(CommunicatorTest, GathersInPlace) {
-  constexpr std::int64_t kSize = 5001;
-  std::vector<float> out(static_cast<std::size_t>(size_ * kSize), -1.0F);
-  const Tensor all = tensor(out).view({size_, kSize});
-  const Tensor mine = all.slice(0, rank_, rank_ + 1);
-  const std::vector<float> values = floats_of(rank_, kSize);
-  std::copy(values.begin(), values.end(), mine.data<float>());
-  world_.wait(world_.all_gather(all, mine, {}), {});
-  for (int r = 0; r < size_; ++r) {
-    const std::vector<float> part = floats_of(r, kSize);
-    ASSERT_EQ(std::memcmp(out.data() + r * kSize, part.data(), kSize * sizeof(float)), 0) << "rank " << r;
   }
 }
 
@@ -208,12 +94,13 @@ TEST_F(CommunicatorTest, ManyOperationsInFlightRunInTheOrderGiven) {
 TEST_F(CommunicatorTest, WaitsOfManyOperationsMayComeInAnyOrder) {
   std::vector<std::vector<float>> tensors;
   std::vector<Communicator::Ticket> tickets;
-  for (int i = 0; i < 40; ++i) tensors.push_back(floats_of(rank_, 100 + i * 997));
+  for (int i = 0; i < 40; ++i) tensors.push_back(values_of<float>(rank_, 100 + i * 997));
   tickets.reserve(tensors.size());
   for (auto& x : tensors) tickets.push_back(world_.broadcast(tensor(x), size_ - 1, {}));
   for (std::size_t i : {30UL, 3UL, 39UL, 0UL, 12UL}) {
     world_.wait(tickets[i], {});
-    ASSERT_TRUE(same_bits(tensors[i], floats_of(size_ - 1, static_cast<std::int64_t>(tensors[i].size()))));
+    ASSERT_TRUE(
+        same_bits(tensors[i], values_of<float>(size_ - 1, static_cast<std::int64_t>(tensors[i].size()))));
   }
 }
 
@@ -224,14 +111,168 @@ TEST_F(CommunicatorTest, BarrierCompletesWhatCameBefore) {
   EXPECT_EQ(x, std::vector<float>(100001, static_cast<float>(size_ * (size_ + 1) / 2)));
 }
 
-TEST_F(CommunicatorTest, RefusesOperandsThatAreNotContiguous) {
+// Small messages arrive in the order in which they were sent, whatever else is under way.
+TEST_F(CommunicatorTest, MessagesOfOneRankToAnotherKeepTheirOrder) {
+  if (size_ == 1) GTEST_SKIP() << "nobody to send to";
+  constexpr int kMessages = 60;
+  const int next = (rank_ + 1) % size_;
+  const int previous = (rank_ + size_ - 1) % size_;
+  std::vector<std::vector<std::int32_t>> sent;
+  std::vector<std::vector<std::int32_t>> arrived;
+  for (int i = 0; i < kMessages; ++i) {
+    const std::int64_t size = i % 3 == 0 ? 20011 : 1 + i;  // long ones take another way through MPI
+    sent.push_back(values_of<std::int32_t>(rank_ + 100 * i, size));
+    arrived.emplace_back(static_cast<std::size_t>(size));
+  }
+  std::vector<Communicator::Ticket> tickets;
+  for (auto& x : arrived) tickets.push_back(world_.receive(tensor(x), previous, {}));
+  for (auto& x : sent) world_.send(tensor(x), next, {});
+  for (const Communicator::Ticket ticket : tickets) world_.wait(ticket, {});
+  for (int i = 0; i < kMessages; ++i) {
+    const auto& x = arrived[static_cast<std::size_t>(i)];
+    ASSERT_TRUE(same_bits(x, values_of<std::int32_t>(previous + 100 * i, std::ssize(x)))) << "message " << i;
+  }
+  world_.barrier();
+}
+
+TEST_F(CommunicatorTest, ReceiveHoldsUpNoCollective) {
+  if (size_ == 1) GTEST_SKIP() << "nobody to receive from";
+  const int partner = rank_ ^ 1;
+  const bool has_partner = partner < size_;
+  std::vector<float> arrived(300000);
+  std::vector<float> mine = values_of<float>(rank_, 300000);
+  Communicator::Ticket received = 0;
+  if (has_partner) received = world_.receive(tensor(arrived), partner, {});
+  std::vector<std::int32_t> x(1000, 1);
+  world_.wait(world_.all_reduce(tensor(x), ReduceOp::kSum, {}), {});  // before anybody has sent
+  EXPECT_EQ(x, std::vector<std::int32_t>(1000, size_));
+  if (has_partner) {
+    const auto sent = world_.send(tensor(mine), partner, {});
+    world_.wait(received, {});
+    world_.wait(sent, {});
+    EXPECT_TRUE(same_bits(arrived, values_of<float>(partner, 300000)));
+  }
+}
+
+// Two rows of the ranks, and their columns: each sums its own, both at the same time.
+TEST_F(CommunicatorTest, SplitsIntoRowsAndColumns) {
+  const int columns = (size_ + 1) / 2;
+  const int row = rank_ / columns;
+  const int column = rank_ % columns;
+  const auto along_row = world_.split(row, rank_, "row");
+  const auto along_column = world_.split(column, rank_, "column");
+  EXPECT_EQ(along_row->name(), "row");
+  EXPECT_EQ(along_row->rank(), column);
+  EXPECT_EQ(along_column->rank(), row);
+  std::int32_t row_sum = 0;
+  std::int32_t column_sum = 0;
+  for (int r = 0; r < size_; ++r) {
+    if (r / columns == row) row_sum += 1 << r;
+    if (r % columns == column) column_sum += 1 << r;
+  }
+  std::vector<std::int32_t> x(70001, 1 << rank_);
+  std::vector<std::int32_t> y = x;
+  const auto in_row = along_row->all_reduce(tensor(x), ReduceOp::kSum, {});
+  const auto in_column = along_column->all_reduce(tensor(y), ReduceOp::kSum, {});
+  along_column->wait(in_column, {});
+  along_row->wait(in_row, {});
+  EXPECT_EQ(x, std::vector<std::int32_t>(70001, row_sum));
+  EXPECT_EQ(y, std::vector<std::int32_t>(70001, column_sum));
+}
+
+TEST_F(CommunicatorTest, SplitOrdersByKeyThenByRank) {
+  const auto reversed = world_.split(0, -rank_, "reversed");
+  EXPECT_EQ(reversed->size(), size_);
+  EXPECT_EQ(reversed->rank(), size_ - 1 - rank_);
+  const auto same = reversed->split(0, 7, "same");
+  EXPECT_EQ(same->rank(), reversed->rank());
+  std::int32_t mine = rank_;
+  std::vector<std::int32_t> all(static_cast<std::size_t>(size_));
+  same->wait(same->all_gather(tensor(all), {&mine, DType::kInt32, {1}}, {}), {});
+  for (int i = 0; i < size_; ++i) EXPECT_EQ(all[static_cast<std::size_t>(i)], size_ - 1 - i);
+}
+
+TEST_F(CommunicatorTest, GroupOfOneIsFree) {
+  const auto alone = world_.split(rank_, 0, "alone");
+  EXPECT_EQ(alone->size(), 1);
+  EXPECT_EQ(alone->name(), "alone");
+  std::vector<float> x = values_of<float>(rank_, 1000);
+  std::vector<float> out(1000);
+  EXPECT_EQ(alone->all_reduce(tensor(x), ReduceOp::kSum, {}), 0U);
+  EXPECT_EQ(alone->reduce_scatter(tensor(out), tensor(x), ReduceOp::kSum, {}), 0U);
+  alone->barrier();
+  EXPECT_TRUE(same_bits(out, values_of<float>(rank_, 1000)));
+  EXPECT_EQ(alone->traffic().bytes_received, 0);
+  EXPECT_EQ(alone->traffic().num_calls, 0);
+}
+
+// The table in communicator.h.
+TEST_F(CommunicatorTest, CountsTheBytesOfEachOperation) {
+  const auto group = world_.split(0, rank_, "counted");
+  const auto received = [&](auto&& operation) {
+    const Traffic before = group->traffic();
+    operation();
+    group->barrier();
+    return (group->traffic() - before).bytes_received;
+  };
+  const std::int64_t n = size_;
+  const std::int64_t part = 10007;
+  std::vector<float> whole(static_cast<std::size_t>(n * part), 1.0F);
+  std::vector<float> other = whole;
+  std::vector<float> one(static_cast<std::size_t>(part), 1.0F);
+  std::vector<Bfloat16> half(static_cast<std::size_t>(n * part));
+  EXPECT_EQ(received([&] { group->all_reduce(tensor(whole), ReduceOp::kMax, {}); }), 2 * (n - 1) * part * 4);
+  EXPECT_EQ(received([&] { group->all_reduce(tensor(half), ReduceOp::kMax, {}); }), 2 * (n - 1) * part * 2);
+  EXPECT_EQ(received([&] { group->reduce_scatter(tensor(one), tensor(whole), ReduceOp::kMax, {}); }),
+            (n - 1) * part * 4);
+  EXPECT_EQ(received([&] { group->all_gather(tensor(whole), tensor(one), {}); }), (n - 1) * part * 4);
+  EXPECT_EQ(received([&] { group->all_to_all(tensor(other), tensor(whole), {}); }), (n - 1) * part * 4);
+  EXPECT_EQ(received([&] { group->broadcast(tensor(one), 0, {}); }), rank_ == 0 ? 0 : part * 4);
+  if (n > 1) {
+    EXPECT_EQ(received([&] {
+                if (rank_ == 0) group->send(tensor(one), 1, {});
+                if (rank_ == 1) group->receive(tensor(one), 0, {});
+              }),
+              rank_ == 1 ? part * 4 : 0);
+  }
+
+  // Where n doesn't divide the elements, it is so on average.
+  std::vector<float> odd(static_cast<std::size_t>(n * part + 1), 1.0F);
+  auto total =
+      static_cast<std::int32_t>(received([&] { group->all_reduce(tensor(odd), ReduceOp::kMax, {}); }));
+  world_.wait(world_.all_reduce({&total, DType::kInt32, {1}}, ReduceOp::kSum, {}), {});
+  EXPECT_EQ(total, 2 * (n - 1) * (n * part + 1) * 4);
+}
+
+// Time spent in wait() is what was not hidden.
+TEST_F(CommunicatorTest, TimesWhatIsHiddenAndWhatIsNot) {
+  if (size_ == 1) GTEST_SKIP() << "takes no time";
+  const auto group = world_.split(0, rank_, "timed");
+  std::vector<float> x(1'000'000, 1.0F);
+  const auto ticket = group->all_reduce(tensor(x), ReduceOp::kMax, {});
+  while (group->traffic().seconds_busy < 1e-4) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  world_.barrier();  // keeps this thread busy with something else
+  group->wait(ticket, {});
+  const Traffic traffic = group->traffic();
+  EXPECT_GT(traffic.seconds_busy, 0.0);
+  EXPECT_LT(traffic.seconds_waited, traffic.seconds_busy);
+  EXPECT_EQ(traffic.num_calls, 1);
+}
+
+TEST_F(CommunicatorTest, RefusesOperandsThatDontFit) {
   std::vector<float> x(12);
+  std::vector<std::int32_t> n(12);
   const Tensor columns = tensor(x).view({3, 4}).slice(1, 0, 2);
   GTEST_FLAG_SET(death_test_style, "fast");
   if (size_ > 1) GTEST_SKIP() << "a death test forks, which MPI does not survive";
   EXPECT_DEATH(world_.all_reduce(columns, ReduceOp::kSum, {}), "contiguous");
   EXPECT_DEATH(world_.broadcast(tensor(x), 1, {}), "rank 1 of a group of 1");
   EXPECT_DEATH(world_.all_gather(tensor(x), tensor(x).slice(0, 0, 5), {}), "all_gather");
+  EXPECT_DEATH(world_.reduce_scatter(tensor(x).slice(0, 0, 5), tensor(x), ReduceOp::kSum, {}),
+               "reduce_scatter");
+  EXPECT_DEATH(world_.all_to_all(tensor(n), tensor(x), {}), "all_to_all");
+  EXPECT_DEATH(world_.all_reduce(std::array{tensor(x), tensor(n)}, ReduceOp::kSum, {}), "int32 and float32");
+  EXPECT_DEATH(world_.send(tensor(x), 0, {}), "to itself");
 }
 
 }  // namespace

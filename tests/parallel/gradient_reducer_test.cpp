@@ -33,10 +33,26 @@ class RecordingCommunicator final : public Communicator {
     reductions.push_back({values, x.num_elements()});
     return reductions.size();
   }
-  Ticket broadcast(Tensor, int, Stream) override { return 0; }
-  Ticket all_gather(Tensor, Tensor, Stream) override { return 0; }
   void wait(Ticket ticket, Stream) override { waited_for = std::max(waited_for, ticket); }
-  void barrier() override {}
+
+  const std::string& name() const override { return name_; }
+  Ticket all_reduce(std::span<const Tensor>, ReduceOp, Stream) override { return unexpected(); }
+  Ticket reduce_scatter(Tensor, Tensor, ReduceOp, Stream) override { return unexpected(); }
+  Ticket all_gather(Tensor, Tensor, Stream) override { return unexpected(); }
+  Ticket all_to_all(Tensor, Tensor, Stream) override { return unexpected(); }
+  Ticket broadcast(Tensor, int, Stream) override { return unexpected(); }
+  Ticket send(Tensor, int, Stream) override { return unexpected(); }
+  Ticket receive(Tensor, int, Stream) override { return unexpected(); }
+  void barrier() override { unexpected(); }
+  std::unique_ptr<Communicator> split(int, int, std::string) override { return nullptr; }
+  Traffic traffic() const override { return {}; }
+
+ private:
+  static Ticket unexpected() {
+    ADD_FAILURE() << "a reducer has no use for this";
+    return 0;
+  }
+  std::string name_ = "recording";
 };
 
 class GradientReducerTest : public testing::Test {

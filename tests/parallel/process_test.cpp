@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include "parallel/mesh.h"
 #include "tests/support/ranks.h"
 
 namespace trireme {
@@ -24,21 +23,6 @@ TEST(ProcessTest, RanksAreDistinct) {
       world.all_gather({ranks.data(), DType::kInt32, {world.size(), 1}}, {&rank, DType::kInt32, {1}}, {}),
       {});
   for (int r = 0; r < world.size(); ++r) EXPECT_EQ(ranks[static_cast<std::size_t>(r)], r);
-}
-
-TEST(ProcessTest, MeshOfAllRanksIsTheWorld) {
-  EXPECT_EQ(&Mesh({}, test_process()).data(), &test_process().world());
-  EXPECT_EQ(&Mesh({.data = test_process().num_ranks()}, test_process()).data(), &test_process().world());
-}
-
-TEST(MeshTest, SaysWhatWouldFit) {
-  EXPECT_FALSE(Mesh::why_not({.data = 0}, 3));
-  EXPECT_FALSE(Mesh::why_not({.data = 3}, 3));
-  EXPECT_EQ(Mesh::why_not({.data = 4}, 3),
-            "the data axis has 4 ranks and the job has 3; data = 3 fits, and so does 0 for all ranks");
-  EXPECT_EQ(Mesh::why_not({.data = 2}, 3),
-            "the data axis has 2 ranks and the job has 3; data = 3 fits, and so does 0 for all ranks");
-  EXPECT_TRUE(Mesh::why_not({.data = -1}, 1));
 }
 
 }  // namespace

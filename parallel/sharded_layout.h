@@ -1,0 +1,54 @@
+// Which part of a flat buffer each rank of the data axis owns, when optimizer state is sharded.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace trireme {
+
+struct FlatRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+
+  std::int64_t size() const { return end - begin; }
+  bool operator==(const FlatRange&) const = default;
+};
+
+// Cuts a buffer of `num_elements` into buckets from its end, as backward fills it, and each bucket into equal
+// parts, one per rank, of a multiple of 64 elements.  So a bucket is reduce-scattered and gathered by one
+// call with no copy, wherever parameters begin and end, and what a rank owns of it is contiguous.  The buffer
+// is padded at its end.
+//
+//     | bucket 0 ......| bucket 1 ......| bucket 2 ...... pad|     3 buckets, 2 ranks; backward fills 2 first
+//     | r0 ... | r1 ...| r0 ... | r1 ...| r0 ...  | r1 ... pad|
+class ShardedLayout {
+ public:
+  static constexpr std::int64_t kAlignmentElements = 64;
+
+  // Buckets have about `bucket_elements`: that rounded up to 64 per rank; the first one may be smaller.
+  ShardedLayout(std::int64_t num_elements, int num_ranks, std::int64_t bucket_elements);
+
+  std::int64_t num_elements() const { return num_elements_; }
+  std::int64_t padded_elements() const { return padded_elements_; }  // what the flat buffers need to have
+  std::int64_t elements_per_rank() const { return padded_elements_ / num_ranks_; }
+  int num_ranks() const { return num_ranks_; }
+  int num_buckets() const { return num_buckets_; }
+
+  FlatRange bucket(int bucket) const;
+  // What `rank` owns of it, in the flat buffer; and where that lies in the rank's own memory, which has its
+  // parts of all buckets one behind the other.
+  FlatRange part(int bucket, int rank) const;
+  FlatRange part_in_shard(int bucket) const;
+  // The buckets that `range` of the flat buffer touches, as [begin, end).
+  FlatRange buckets_of(const FlatRange& range) const;
+
+ private:
+  std::int64_t num_elements_;
+  int num_ranks_;
+  std::int64_t padded_elements_;
+  std::int64_t bucket_elements_;
+  std::int64_t first_bucket_elements_;
+  int num_buckets_;
+};
+
+}  // namespace trireme
