@@ -33,7 +33,7 @@ struct ModelConfig {
   std::int64_t head_width = 0;    // 0: width / heads
   std::int64_t feed_forward = 0;  // 0: four times the width; of a gated activation, as many weights
   std::int64_t loops = 1;         // how often each stack is applied
-  bool halting = false;           // ... at most
+  bool halting = false;           // each position decides how often
   double halting_threshold = 0.99;
   std::int64_t context = 1024;  // tokens per sequence, and learned positions
   std::string norm = "layer";
