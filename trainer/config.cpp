@@ -334,6 +334,7 @@ class Reader {
                       "model.encoder_layers is set, but a decoder has no encoder",
                       "set model.kind = \"encoder_decoder\"");
     }
+    check_encoder();
     if (model.head_width == 0 && model.width % model.heads != 0) {
       throw UserError(
           where({"model.heads", "model.width"}),
@@ -355,6 +356,18 @@ class Reader {
                       "positions rope turns pairs of numbers, and a head has " + std::to_string(head_width),
                       "set model.head_width to an even number");
     }
+  }
+
+  // What an encoder alone can have.
+  void check_encoder() {
+    const ModelConfig& model = config_.model;
+    if (model.kind == "encoder") return;
+    const auto refuse = [&](const std::string& path) {
+      throw UserError(where({path}), path + " is set, but model.kind is \"" + model.kind + "\"",
+                      "only an encoder has it");
+    };
+    if (model.token_types > 0) refuse("model.token_types");
+    if (model.output_transform) refuse("model.output_transform");
   }
 
   void check_dropout() {

@@ -66,6 +66,7 @@ struct Pass {
   KeyValueCache* cache = nullptr;  // the tokens continue what is cached; forward only
   const Memory* memory = nullptr;  // of blocks with cross-attention
   Tensor documents_BT;             // self-attention stays inside each; empty: one per sequence
+  Tensor token_types_BT;           // of a model that has them; empty: all are of type 0
   float label_smoothing = 0.0F;    // of the targets
   Stream stream;
 

@@ -29,6 +29,7 @@ TransformerStack::TransformerStack(ParameterBuffer& parameters, const Transforme
 
 void TransformerStack::allocate(Arena& arena, const PassLimits& limits) {
   activations_.clear();
+  embedding_activations_ = embedding_.allocate(arena, limits);
   for (const TransformerBlock& block : blocks_) {
     const bool own = limits.training || activations_.empty();
     activations_.push_back(own ? block.allocate(arena, limits) : activations_.front());
@@ -54,7 +55,7 @@ void TransformerStack::project_memory(const Pass& pass) const {
 
 Tensor TransformerStack::forward(Tensor tokens_BT, const Pass& pass) {
   ResidualStream stream{.residual_NC = pass.rows_of(embedded_NC_), .branch_NC = {}, .dropout = {}};
-  embedding_.forward(stream.residual_NC, tokens_BT, pass);
+  embedding_.forward(stream.residual_NC, tokens_BT, embedding_activations_, scratch_.branch_NC, pass);
   for (std::size_t i = 0; i < blocks_.size(); ++i)
     blocks_[i].forward(stream, activations_[i], scratch_, pass);
   return final_norm_ ? final_norm_->forward(stream, final_activations_, pass) : stream.residual_NC;
@@ -74,7 +75,8 @@ void TransformerStack::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientRed
     blocks_[i].backward(gradient, input_of_block(i, pass), entering, activations_[i], scratch_, reducer,
                         pass);
   }
-  embedding_.backward(gradient.dresidual_NC, tokens_BT, reducer, pass);
+  embedding_.backward(gradient.dresidual_NC, tokens_BT, embedding_activations_, scratch_.branch_NC, reducer,
+                      pass);
 }
 
 }  // namespace trireme

@@ -42,6 +42,7 @@ class TransformerStack {
   std::deque<TransformerBlock> blocks_;
   std::optional<ResidualNorm> final_norm_;  // of pre-norm
 
+  Embedding::Activations embedding_activations_;
   Tensor embedded_NC_;
   std::vector<TransformerBlock::Activations> activations_;  // by block
   ResidualNorm::Activations final_activations_;
