@@ -13,6 +13,7 @@
 #include "launch/commands/checkpoint.h"
 #include "launch/commands/data.h"
 #include "launch/commands/evaluate.h"
+#include "launch/commands/fill.h"
 #include "launch/commands/generate.h"
 #include "launch/commands/prepare.h"
 #include "launch/commands/report.h"
@@ -40,6 +41,7 @@ void add_commands(CLI::App& app, Process& process) {
   add_evaluate_command(app, process);
   add_generate_command(app, process);
   add_translate_command(app, process);
+  add_fill_command(app, process);
   add_report_command(app);
   add_checkpoint_command(app, process);
   add_data_command(app);

@@ -84,15 +84,18 @@ void MetricsLog::train_step(const StepMetrics& metrics) {
   impl_->progress.step(metrics);
 }
 
-void MetricsLog::validation(std::int64_t step, double loss, std::optional<double> bleu) {
+void MetricsLog::validation(std::int64_t step, double loss, std::optional<double> bleu,
+                            std::optional<double> accuracy) {
   impl_->progress.note("step " + std::to_string(step) + "  validation loss " + readable_number(loss, 5) +
                        "  perplexity " + readable_number(std::exp(loss), 4) +
-                       (bleu ? "  BLEU " + readable_number(*bleu, 4) : ""));
+                       (bleu ? "  BLEU " + readable_number(*bleu, 4) : "") +
+                       (accuracy ? "  accuracy " + readable_number(*accuracy, 4) : ""));
   if (step <= impl_->earlier.last_validation) return;  // an earlier attempt has logged it, and saved after it
-  impl_->lines.append(metrics_line(ValidationMetrics{step, loss, bleu}));
+  impl_->lines.append(metrics_line(ValidationMetrics{step, loss, bleu, accuracy}));
   std::vector<TensorboardScalar> scalars = {{"validation/loss", loss},
                                             {"validation/perplexity", std::exp(loss)}};
   if (bleu) scalars.push_back({"validation/bleu", *bleu});
+  if (accuracy) scalars.push_back({"validation/accuracy", *accuracy});
   impl_->tensorboard.add(step, scalars);
 }
 

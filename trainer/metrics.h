@@ -44,8 +44,10 @@ class MetricsLog {
 
   void train_step(const StepMetrics& metrics);
 
-  // Mean loss in nats per token of the validation split after `step` steps, and the BLEU of translations.
-  void validation(std::int64_t step, double loss, std::optional<double> bleu = std::nullopt);
+  // Mean loss in nats per token of the validation split after `step` steps, and the BLEU of translations or
+  // the share of masked tokens that were guessed.
+  void validation(std::int64_t step, double loss, std::optional<double> bleu = std::nullopt,
+                  std::optional<double> accuracy = std::nullopt);
 
   // A line about the run ("saved step 300") that does not collide with the progress line.  Not kept.
   void note(const std::string& text);

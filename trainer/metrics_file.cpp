@@ -79,8 +79,9 @@ std::optional<Entry> parsed(std::string_view line) {
   }
   ValidationMetrics validation{.step = step};
   if (read_member(json, "validation_loss", validation.loss)) {
-    double bleu = 0;
-    if (read_member(json, "bleu", bleu)) validation.bleu = bleu;
+    double score = 0;
+    if (read_member(json, "bleu", score)) validation.bleu = score;
+    if (read_member(json, "accuracy", score)) validation.accuracy = score;
     return Entry{validation, time};
   }
   StepMetrics metrics;
@@ -135,6 +136,7 @@ std::string metrics_line(const ValidationMetrics& validation) {
                {"validation_loss", validation.loss},
                {"perplexity", std::exp(validation.loss)}};
   if (validation.bleu) json["bleu"] = *validation.bleu;
+  if (validation.accuracy) json["accuracy"] = *validation.accuracy;
   return line_of(json);
 }
 

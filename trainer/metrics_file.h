@@ -4,7 +4,7 @@
 //   begins
 //   {"step": 50, "time": ..., "loss": ..., "learning_rate": ..., "elapsed_s": ..., ...}      training
 //   {"step": 50, "time": ..., "validation_loss": ..., "perplexity": ...}                     validation; of
-//   translations also "bleu"
+//   translations also "bleu", of masked tokens "accuracy"
 //
 // `time` is in seconds since 1970, `elapsed_s` in seconds of all attempts so far.  What is not finite is
 // null.
@@ -24,6 +24,7 @@ struct ValidationMetrics {
   std::int64_t step = 0;
   double loss = 0;
   std::optional<double> bleu = std::nullopt;
+  std::optional<double> accuracy = std::nullopt;
 };
 
 struct AttemptMetrics {

@@ -168,7 +168,7 @@ void Trainer::agree(StepResult& result) {
   axis.all_reduce({&signal, DType::kInt32, {1}}, ReduceOp::kMax, stream_);
   axis.wait(axis.all_reduce(loss_1_, ReduceOp::kSum, stream_), stream_);
   result.signal = signal;
-  result.loss = static_cast<double>(*loss_1_.data<float>()) / static_cast<double>(result.size.tokens);
+  result.loss = static_cast<double>(*loss_1_.data<float>()) / static_cast<double>(result.size.targets);
   result.finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
 }
 
@@ -212,7 +212,7 @@ void Trainer::log_step(const StepResult& result) {
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
   const Validation found = task_->validate();
-  if (log_ != nullptr) log_->validation(state_.step, found.loss, found.bleu);
+  if (log_ != nullptr) log_->validation(state_.step, found.loss, found.bleu, found.accuracy);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it
 }
 

@@ -18,6 +18,7 @@
 #include "parallel/process.h"
 #include "trainer/config.h"
 #include "trainer/evaluate.h"
+#include "trainer/evaluate_masked.h"
 #include "trainer/evaluate_pairs.h"
 #include "trainer/load_model.h"
 #include "trainer/trainer.h"
@@ -32,20 +33,21 @@ struct Arguments {
   std::string split = kValidationSplit;
   std::int64_t sequences = 0;
   std::int64_t microbatch = 8;
-  BeamArguments beam;  // of pairs
+  double mask_probability = 0.0;  // of an encoder; 0: as in its training
+  BeamArguments beam;             // of pairs
   bool json = false;
 };
 
-// The data that the run was trained on.
-std::string data_of_run(const std::filesystem::path& checkpoint) {
+Config config_of_run(const std::filesystem::path& checkpoint) {
   const auto run = std::filesystem::absolute(checkpoint).parent_path().parent_path();
-  return load_config(run / kConfigFile, {}).data.path;
+  return load_config(run / kConfigFile, {});
 }
 
 // The split to evaluate on; `trained` is the model that must have the same tokenizer.
 template <typename Dataset, typename Model>
 Dataset open_data(const Arguments& arguments, const Trained<Model>& trained) {
-  Dataset data(arguments.data.empty() ? data_of_run(trained.checkpoint) : arguments.data, arguments.split);
+  Dataset data(arguments.data.empty() ? config_of_run(trained.checkpoint).data.path : arguments.data,
+               arguments.split);
   if (data.tokenizer() != trained.tokenizer->identity()) {
     throw UserError(data.folder(), "was made with another tokenizer than the model's",
                     "prepare the text with --tokenizer and the tokenizer.json of the run");
@@ -122,20 +124,59 @@ void evaluate_language_model(const Arguments& arguments, Process& process) {
             << " nats per token: the loss of knowing only how frequent each token is\n";
 }
 
+void evaluate_masked_model(const Arguments& arguments, Process& process) {
+  TrainedMaskedModel trained = load_masked_model(arguments.model, process.world());
+  auto data = open_data<TokenDataset>(arguments, trained);
+  const std::int64_t context = trained.model->options().context;
+  check_length(data, context);
+  const double probability = arguments.mask_probability > 0.0
+                                 ? arguments.mask_probability
+                                 : config_of_run(trained.checkpoint).train.mask_probability;
+  trained.model->allocate({.batch = arguments.microbatch, .sequence = context},
+                          arguments.microbatch * num_masked(context, probability));
+  const MaskedScore score =
+      evaluate_masked(*trained.model, data, validation_masking(*trained.tokenizer, probability),
+                      samples(arguments), arguments.microbatch, process.world());
+  if (process.rank() != 0) return;
+
+  if (arguments.json) {
+    const Json result = {{"checkpoint", trained.checkpoint.string()},
+                         {"split", arguments.split},
+                         {"loss", score.loss},
+                         {"perplexity", std::exp(score.loss)},
+                         {"accuracy", score.accuracy},
+                         {"mask_probability", probability},
+                         {"unigram_entropy", data.facts().unigram_entropy}};
+    std::cout << result.dump() << "\n";
+    return;
+  }
+  std::cout << std::fixed << std::setprecision(4) << trained.checkpoint.string() << ", " << arguments.split
+            << " split:\n"
+            << "  loss             " << score.loss << " nats per masked token\n"
+            << "  perplexity       " << std::exp(score.loss) << "\n"
+            << "  accuracy         " << score.accuracy << ": the share of masked tokens guessed right\n"
+            << "  unigram entropy  " << data.facts().unigram_entropy
+            << " nats per token: the loss of knowing only how frequent each token is\n";
+}
+
 void evaluate(const Arguments& arguments, Process& process) {
-  if (kind_of_model(arguments.model) == ModelKind::kEncoderDecoder) {
-    evaluate_translator(arguments, process);
-  } else {
-    evaluate_language_model(arguments, process);
+  switch (kind_of_model(arguments.model)) {
+    case ModelKind::kDecoder:
+      return evaluate_language_model(arguments, process);
+    case ModelKind::kEncoderDecoder:
+      return evaluate_translator(arguments, process);
+    case ModelKind::kEncoder:
+      return evaluate_masked_model(arguments, process);
   }
 }
 
 }  // namespace
 
 void add_evaluate_command(CLI::App& app, Process& process) {
-  CLI::App* command = app.add_subcommand(
-      "evaluate",
-      "Loss and perplexity of a trained model on held-out data; of translations also BLEU and chrF");
+  CLI::App* command = app.add_subcommand("evaluate",
+                                         "Loss and perplexity of a trained model on held-out data; of "
+                                         "translations also BLEU and chrF, of masked "
+                                         "tokens also accuracy");
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("model", arguments->model, "A run's directory, or one of its checkpoints")->required();
   command->add_option("--data", arguments->data, "A folder of `trireme prepare`; none: the run's own");
@@ -149,6 +190,11 @@ void add_evaluate_command(CLI::App& app, Process& process) {
       ->capture_default_str();
   command->add_option("--microbatch", arguments->microbatch, "Sequences of text that a rank computes at once")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--mask-probability", arguments->mask_probability,
+                   "Share of tokens that an encoder fills in; 0: as in its training")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   arguments->beam.add_to(*command);
   command->add_flag("--json", arguments->json, "One JSON object instead of text");
