@@ -331,8 +331,8 @@ class Reader {
     check_dropout();
     if (!translates() && model.encoder_layers > 0) {
       throw UserError(where({"model.encoder_layers"}),
-                      "model.encoder_layers is set, but a decoder has no encoder",
-                      "set model.kind = \"encoder_decoder\"");
+                      "model.encoder_layers is set, but model.kind is \"" + model.kind + "\"",
+                      "set model.layers, or model.kind = \"encoder_decoder\"");
     }
     check_encoder();
     if (model.head_width == 0 && model.width % model.heads != 0) {
