@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <utility>
 
 #include <glog/logging.h>
 
@@ -14,8 +14,32 @@ namespace {
 // What is drawn at each token of a sample.
 enum Draw : std::uint64_t { kChoice, kFate, kReplacement, kNumDraws };
 
+constexpr std::uint64_t place(std::int64_t position, Draw draw) {
+  return static_cast<std::uint64_t>(position) * kNumDraws + draw;
+}
+
 constexpr double kMasked = 0.8;
 constexpr double kReplaced = 0.1;
+
+// Ascending, the positions of a sample at which the lowest numbers are drawn.
+std::vector<std::int64_t> choose(std::int64_t count, std::int64_t length, std::uint64_t key) {
+  std::vector<std::pair<std::uint64_t, std::int64_t>> drawn;
+  for (std::int64_t t = 0; t < length; ++t) drawn.emplace_back(random_at(key, place(t, kChoice)), t);
+  std::nth_element(drawn.begin(), drawn.begin() + count - 1, drawn.end());
+  std::vector<std::int64_t> positions;
+  for (std::int64_t i = 0; i < count; ++i) positions.push_back(drawn[static_cast<std::size_t>(i)].second);
+  std::sort(positions.begin(), positions.end());
+  return positions;
+}
+
+// What the model sees in the place of a token that was chosen.
+std::int32_t replaced(std::int32_t token, std::int64_t position, std::uint64_t key, const Masking& masking) {
+  const double fate = uniform_at(key, place(position, kFate));
+  if (fate < kMasked) return masking.mask_token;
+  if (fate >= kMasked + kReplaced) return token;
+  return static_cast<std::int32_t>(uniform_at(key, place(position, kReplacement)) *
+                                   static_cast<double>(masking.vocabulary));
+}
 
 }  // namespace
 
@@ -40,34 +64,14 @@ void mask_tokens(std::span<const std::int32_t> tokens, std::int64_t tokens_per_s
   batch.inputs.assign(tokens.begin(), tokens.end());
   batch.rows.clear();
   batch.targets.clear();
-  std::vector<std::int64_t> order(static_cast<std::size_t>(tokens_per_sequence));
-  std::vector<std::uint64_t> ranks(order.size());
   for (std::int64_t row = 0; row < sequences; ++row) {
     const std::uint64_t key = random_at(masking.seed, static_cast<std::uint64_t>(first_sample + row));
-    const auto place = [](std::int64_t position, Draw draw) {
-      return static_cast<std::uint64_t>(position) * kNumDraws + draw;
-    };
-    for (std::int64_t t = 0; t < tokens_per_sequence; ++t)
-      ranks[static_cast<std::size_t>(t)] = random_at(key, place(t, kChoice));
-    std::iota(order.begin(), order.end(), 0);
-    std::nth_element(order.begin(), order.begin() + chosen - 1, order.end(),
-                     [&](std::int64_t a, std::int64_t b) {
-                       return ranks[static_cast<std::size_t>(a)] < ranks[static_cast<std::size_t>(b)];
-                     });
-    std::sort(order.begin(), order.begin() + chosen);
-    for (std::int64_t i = 0; i < chosen; ++i) {
-      const std::int64_t position = order[static_cast<std::size_t>(i)];
+    for (const std::int64_t position : choose(chosen, tokens_per_sequence, key)) {
       const std::int64_t at = row * tokens_per_sequence + position;
       std::int32_t& token = batch.inputs[static_cast<std::size_t>(at)];
       batch.rows.push_back(static_cast<std::int32_t>(at));
       batch.targets.push_back(token);
-      const double fate = uniform_at(key, place(position, kFate));
-      if (fate < kMasked) {
-        token = masking.mask_token;
-      } else if (fate < kMasked + kReplaced) {
-        token = static_cast<std::int32_t>(uniform_at(key, place(position, kReplacement)) *
-                                          static_cast<double>(masking.vocabulary));
-      }
+      token = replaced(token, position, key, masking);
     }
   }
 }
