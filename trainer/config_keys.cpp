@@ -104,8 +104,7 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(model, embedding_norm), any(), "Normalise the sum of a token's embeddings, as BERT does."},
       {TRIREME_KEY(model, token_types), count(0, 65536),
        "Types that a token of an encoder may have, each with an embedding, such as BERT's two segments; a "
-       "text "
-       "is of type 0."},
+       "text is of type 0."},
       {TRIREME_KEY(model, output_transform), any(),
        "A dense layer, its activation and a norm before the output layer of an encoder, as in BERT."},
       {TRIREME_KEY(model, output_bias), any(), "The output layer adds a bias for each token."},
@@ -146,8 +145,7 @@ std::vector<ConfigKey> make_keys() {
        "Share of the target's probability that goes to all tokens alike in training; validation is without."},
       {TRIREME_KEY(train, mask_probability), between(0, 1),
        "Share of a sequence's tokens that an encoder predicts, at least one: of each ten 8 are masked, one "
-       "is "
-       "another token, one stays."},
+       "is another token, one stays."},
       {TRIREME_KEY(train, on_nonfinite), one_of({"stop", "skip"}),
        "What a loss or gradient of NaN or Inf does: stop the run, or skip that step and count it."},
       {TRIREME_KEY(train, log_every), count(1, kMostSteps), "Steps between two lines of metrics."},
