@@ -14,6 +14,7 @@
 #include "launch/commands/checkpoint.h"
 #include "launch/commands/data.h"
 #include "launch/commands/evaluate.h"
+#include "launch/commands/fill.h"
 #include "launch/commands/generate.h"
 #include "launch/commands/prepare.h"
 #include "launch/commands/report.h"
@@ -42,6 +43,7 @@ void add_commands(CLI::App& app, Process& process) {
   add_generate_command(app, process);
   add_translate_command(app, process);
   add_attention_command(app, process);
+  add_fill_command(app, process);
   add_report_command(app);
   add_checkpoint_command(app, process);
   add_data_command(app);

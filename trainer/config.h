@@ -24,7 +24,7 @@ struct DataConfig {
 };
 
 struct ModelConfig {
-  std::string kind = "decoder";  // decoder | encoder_decoder
+  std::string kind = "decoder";  // decoder | encoder_decoder | encoder
   std::int64_t layers = 12;
   std::int64_t encoder_layers = 0;  // of an encoder-decoder; 0: as many as layers
   std::int64_t width = 768;
@@ -54,6 +54,10 @@ struct ModelConfig {
   std::int64_t window = 0;                  // of attention; 0: all positions
   bool tied_embeddings = true;
   bool tied_source_embedding = true;  // of an encoder-decoder
+  bool embedding_norm = false;
+  std::int64_t token_types = 0;   // of an encoder; 0: none
+  bool output_transform = false;  // of an encoder
+  bool output_bias = false;
   double dropout = 0.0;
   double attention_dropout = -1.0;  // -1: as dropout
   double init_stddev = 0.02;
@@ -79,6 +83,7 @@ struct TrainConfig {
   std::int64_t microbatch_tokens = 0;     // the same of pairs; 0: batch_tokens
   double label_smoothing = 0.0;
   double ponder_cost = 0.01;          // of model.halting
+  double mask_probability = 0.15;     // of an encoder: share of the tokens that it predicts
   std::string on_nonfinite = "stop";  // stop | skip
   std::int64_t log_every = 10;
   std::int64_t eval_every = 100;       // 0: only at the end

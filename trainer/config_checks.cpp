@@ -101,9 +101,10 @@ class Checks {
     }
     if (!translates() && model.encoder_layers > 0) {
       throw UserError(where({"model.encoder_layers"}),
-                      "model.encoder_layers is set, but a decoder has no encoder",
-                      "set model.kind = \"encoder_decoder\"");
+                      "model.encoder_layers is set, but model.kind is \"" + model.kind + "\"",
+                      "set model.layers, or model.kind = \"encoder_decoder\"");
     }
+    check_encoder();
     if (model.head_width == 0 && model.width % model.heads != 0) {
       throw UserError(
           where({"model.heads", "model.width"}),
@@ -191,6 +192,18 @@ class Checks {
                     std::string(low_path) + " = " + toml_value(low) + " is not below " +
                         std::string(high_path) + " = " + toml_value(high),
                     "");
+  }
+
+  // What an encoder alone can have.
+  void check_encoder() const {
+    const ModelConfig& model = config_.model;
+    if (model.kind == "encoder") return;
+    const auto refuse = [&](const char* path) {
+      throw UserError(where({path}), std::string(path) + " is set, but model.kind is \"" + model.kind + "\"",
+                      "only an encoder has it");
+    };
+    if (model.token_types > 0) refuse("model.token_types");
+    if (model.output_transform) refuse("model.output_transform");
   }
 
   void check_dropout() const {

@@ -69,8 +69,8 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(data, prefetch), between(1, 1024), "Microbatches read ahead of the one being computed."},
 
       {TRIREME_KEY(model, kind), one_of<ModelKind>(),
-       "What it learns: to go on with a text (decoder), or to translate, from a data set of pairs "
-       "(encoder_decoder)."},
+       "What it learns: to go on with a text (decoder), to translate, from a data set of pairs "
+       "(encoder_decoder), or to fill in masked words (encoder)."},
       {TRIREME_KEY(model, layers), count(1, 10000),
        "Transformer blocks, one upon the other; of the decoder."},
       {TRIREME_KEY(model, encoder_layers), count(0, 10000),
@@ -127,6 +127,13 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(model, tied_embeddings), any(), "One table for the tokens that come in and go out."},
       {TRIREME_KEY(model, tied_source_embedding), any(),
        "One table for the tokens of sources and targets, in an encoder_decoder."},
+      {TRIREME_KEY(model, embedding_norm), any(), "Normalise the sum of a token's embeddings, as BERT does."},
+      {TRIREME_KEY(model, token_types), count(0, 65536),
+       "Types that a token of an encoder may have, each with an embedding, such as BERT's two segments; a "
+       "text is of type 0."},
+      {TRIREME_KEY(model, output_transform), any(),
+       "A dense layer, its activation and a norm before the output layer of an encoder, as in BERT."},
+      {TRIREME_KEY(model, output_bias), any(), "The output layer adds a bias for each token."},
       {TRIREME_KEY(model, dropout), share(),
        "Share of activations dropped at random in training: of embeddings and what each layer adds."},
       {TRIREME_KEY(model, attention_dropout), between(-1, 1),
@@ -165,6 +172,9 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(train, ponder_cost), at_least(0),
        "Under model.halting, added to the training loss for each loop of a token, and for what its "
        "probabilities leave to its last."},
+      {TRIREME_KEY(train, mask_probability), between(0, 1),
+       "Share of a sequence's tokens that an encoder predicts, at least one: of each ten 8 are masked, one "
+       "is another token, one stays."},
       {TRIREME_KEY(train, on_nonfinite), one_of({"stop", "skip"}),
        "What a loss or gradient of NaN or Inf does: stop the run, or skip that step and count it."},
       {TRIREME_KEY(train, log_every), count(1, kMostSteps), "Steps between two lines of metrics."},

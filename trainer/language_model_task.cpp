@@ -62,6 +62,7 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
   }
   return {.samples = batch_sequences_,
           .tokens = tokens,
+          .targets = tokens,
           .flops = static_cast<double>(tokens) * model_.flops_per_token(context)};
 }
 

@@ -25,6 +25,26 @@ TransformerOptions options_of(const std::filesystem::path& folder) {
   return TransformerOptions::from_json(read_manifest(folder).model_json, folder / kManifestName);
 }
 
+// What a model of each kind is called, and what it is for.
+struct Use {
+  const char* name;
+  const char* deed;
+  const char* command;
+};
+constexpr Use kUses[] = {{"a decoder", "goes on with a text", "trireme generate"},
+                         {"an encoder-decoder", "translates", "trireme translate"},
+                         {"an encoder", "fills in masked words", "trireme fill"}};
+
+void check_kind(const std::filesystem::path& folder, ModelKind kind, ModelKind wanted) {
+  if (kind == wanted) return;
+  const Use& use = kUses[static_cast<std::size_t>(kind)];
+  const Use& wanted_use = kUses[static_cast<std::size_t>(wanted)];
+  throw UserError(folder.string(),
+                  std::string("is of ") + use.name + ", which " + use.deed + ": only " + wanted_use.name +
+                      " " + wanted_use.deed,
+                  std::string("use it with ") + use.command + ", or name a checkpoint of " + wanted_use.name);
+}
+
 template <typename Model>
 Trained<Model> load(const std::filesystem::path& folder, const TransformerOptions& options,
                     Communicator& communicator) {
@@ -66,21 +86,22 @@ ModelKind kind_of_model(const std::filesystem::path& path) {
 TrainedModel load_model(const std::filesystem::path& path, Communicator& communicator) {
   const std::filesystem::path folder = checkpoint_at(path);
   const TransformerOptions options = options_of(folder);
-  if (options.kind != ModelKind::kDecoder) {
-    throw UserError(folder.string(), "is of an encoder-decoder, which goes on with no text",
-                    "translate with it: trireme translate");
-  }
+  check_kind(folder, options.kind, ModelKind::kDecoder);
   return load<Transformer>(folder, options, communicator);
+}
+
+TrainedMaskedModel load_masked_model(const std::filesystem::path& path, Communicator& communicator) {
+  const std::filesystem::path folder = checkpoint_at(path);
+  const TransformerOptions options = options_of(folder);
+  check_kind(folder, options.kind, ModelKind::kEncoder);
+  return load<MaskedLanguageModel>(folder, options, communicator);
 }
 
 TrainedTranslator load_translator(const std::filesystem::path& path, std::int64_t average,
                                   Communicator& communicator) {
   const std::filesystem::path folder = checkpoint_at(path);
   const TransformerOptions options = options_of(folder);
-  if (options.kind != ModelKind::kEncoderDecoder) {
-    throw UserError(folder.string(), "is of a decoder alone, which translates nothing",
-                    "train with model.kind=encoder_decoder on a data set of pairs");
-  }
+  check_kind(folder, options.kind, ModelKind::kEncoderDecoder);
   TrainedTranslator loaded = load<EncoderDecoder>(folder, options, communicator);
   if (average <= 1) return loaded;
   const Tensor values = loaded.model->parameters().values();

@@ -9,6 +9,7 @@
 #include "parallel/communicator.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/model/encoder_decoder.h"
+#include "trainer/model/masked_language_model.h"
 #include "trainer/model/transformer.h"
 
 namespace trireme {
@@ -22,6 +23,7 @@ struct Trained {
 };
 using TrainedModel = Trained<Transformer>;
 using TrainedTranslator = Trained<EncoderDecoder>;
+using TrainedMaskedModel = Trained<MaskedLanguageModel>;
 
 // What the checkpoint that the functions below would take is of.
 ModelKind kind_of_model(const std::filesystem::path& path);
@@ -29,6 +31,7 @@ ModelKind kind_of_model(const std::filesystem::path& path);
 // `path` is a run's directory, of which the newest checkpoint is taken, or one checkpoint's folder.  Every
 // rank calls them.  Throw UserError when there is none, or it is damaged, or of another kind of model.
 TrainedModel load_model(const std::filesystem::path& path, Communicator& communicator);
+TrainedMaskedModel load_masked_model(const std::filesystem::path& path, Communicator& communicator);
 // `average` > 1: the mean of the parameters of that checkpoint and those before it in its run, as many in all
 // ("Attention Is All You Need", section 6.1).  UserError if there are fewer.
 TrainedTranslator load_translator(const std::filesystem::path& path, std::int64_t average,

@@ -87,19 +87,21 @@ void MetricsLog::train_step(const StepMetrics& metrics) {
   impl_->progress.step(metrics);
 }
 
-void MetricsLog::validation(std::int64_t step, double loss, std::optional<double> bleu,
-                            const AttentionEntropies& entropies) {
-  impl_->progress.note("step " + std::to_string(step) + "  validation loss " + readable_number(loss, 5) +
-                       "  perplexity " + readable_number(std::exp(loss), 4) +
-                       (bleu ? "  BLEU " + readable_number(*bleu, 4) : ""));
+void MetricsLog::validation(std::int64_t step, const Validation& found) {
+  impl_->progress.note("step " + std::to_string(step) + "  validation loss " +
+                       readable_number(found.loss, 5) + "  perplexity " +
+                       readable_number(std::exp(found.loss), 4) +
+                       (found.bleu ? "  BLEU " + readable_number(*found.bleu, 4) : "") +
+                       (found.accuracy ? "  accuracy " + readable_number(*found.accuracy, 4) : ""));
   if (step <= impl_->earlier.last_validation) return;  // an earlier attempt has logged it, and saved after it
-  impl_->lines.append(metrics_line(ValidationMetrics{step, loss, bleu, entropies}));
-  std::vector<TensorboardScalar> scalars = {{"validation/loss", loss},
-                                            {"validation/perplexity", std::exp(loss)}};
-  if (bleu) scalars.push_back({"validation/bleu", *bleu});
+  impl_->lines.append(metrics_line(ValidationMetrics{step, found}));
+  std::vector<TensorboardScalar> scalars = {{"validation/loss", found.loss},
+                                            {"validation/perplexity", std::exp(found.loss)}};
+  if (found.bleu) scalars.push_back({"validation/bleu", *found.bleu});
+  if (found.accuracy) scalars.push_back({"validation/accuracy", *found.accuracy});
   std::deque<std::string> tags;  // what the scalars' are views of
   for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
-    const auto& layers = entropies.layers[kind];
+    const auto& layers = found.attention_entropies.layers[kind];
     for (std::size_t layer = 0; layer < layers.size(); ++layer) {
       for (std::size_t head = 0; head < layers[layer].size(); ++head) {
         tags.push_back("attention_entropy/" + std::string(kAttentionKindNames[kind]) + "_layer_" +

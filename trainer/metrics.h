@@ -14,7 +14,7 @@
 #include <optional>
 #include <string>
 
-#include "trainer/attention_entropy.h"
+#include "trainer/validation.h"
 
 namespace trireme {
 
@@ -49,10 +49,8 @@ class MetricsLog {
 
   void train_step(const StepMetrics& metrics);
 
-  // Mean loss in nats per token of the validation split after `step` steps, the BLEU of translations, and how
-  // far attention is spread.
-  void validation(std::int64_t step, double loss, std::optional<double> bleu = std::nullopt,
-                  const AttentionEntropies& entropies = {});
+  // What a validation found after `step` steps.
+  void validation(std::int64_t step, const Validation& found);
 
   // A line about the run ("saved step 300") that does not collide with the progress line.  Not kept.
   void note(const std::string& text);

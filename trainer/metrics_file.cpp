@@ -96,10 +96,11 @@ std::optional<Entry> parsed(std::string_view line) {
     return Entry{attempt, time};
   }
   ValidationMetrics validation{.step = step};
-  if (read_member(json, "validation_loss", validation.loss)) {
-    double bleu = 0;
-    if (read_member(json, "bleu", bleu)) validation.bleu = bleu;
-    read_entropies(json, validation.attention_entropies);
+  if (read_member(json, "validation_loss", validation.found.loss)) {
+    double score = 0;
+    if (read_member(json, "bleu", score)) validation.found.bleu = score;
+    if (read_member(json, "accuracy", score)) validation.found.accuracy = score;
+    read_entropies(json, validation.found.attention_entropies);
     return Entry{validation, time};
   }
   StepMetrics metrics;
@@ -154,11 +155,12 @@ std::string metrics_line(const StepMetrics& metrics) {
 std::string metrics_line(const ValidationMetrics& validation) {
   Json json = {{"step", validation.step},
                {"time", seconds_since_1970()},
-               {"validation_loss", validation.loss},
-               {"perplexity", std::exp(validation.loss)}};
-  if (validation.bleu) json["bleu"] = *validation.bleu;
+               {"validation_loss", validation.found.loss},
+               {"perplexity", std::exp(validation.found.loss)}};
+  if (validation.found.bleu) json["bleu"] = *validation.found.bleu;
+  if (validation.found.accuracy) json["accuracy"] = *validation.found.accuracy;
   for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
-    const auto& layers = validation.attention_entropies.layers[kind];
+    const auto& layers = validation.found.attention_entropies.layers[kind];
     if (!layers.empty()) json[kEntropyMember][kAttentionKindNames[kind]] = layers;
   }
   return line_of(json);

@@ -5,7 +5,7 @@
 //   {"step": 50, "time": ..., "loss": ..., "learning_rate": ..., "elapsed_s": ..., ...}      training; under
 //   label smoothing also "objective", which is minimised, beside "loss", which compares with validation's
 //   {"step": 50, "time": ..., "validation_loss": ..., "perplexity": ...}                     validation; of
-//   translations also "bleu", and where it is measured
+//   translations also "bleu", of masked tokens "accuracy", and where it is measured
 //                "attention_entropy": {"decoder": [[head 0, head 1 ...] of layer 0, ...], "encoder", "cross"}
 //
 // `time` is in seconds since 1970, `elapsed_s` in seconds of all attempts so far.  What is not finite is
@@ -24,9 +24,7 @@ namespace trireme {
 
 struct ValidationMetrics {
   std::int64_t step = 0;
-  double loss = 0;
-  std::optional<double> bleu = std::nullopt;
-  AttentionEntropies attention_entropies = {};
+  Validation found;
 };
 
 struct AttemptMetrics {

@@ -49,19 +49,19 @@ std::string tiles(const MetricsHistory& history) {
       tile("Training loss", readable_number(last.loss, 4), "at step " + std::to_string(last.step));
   const ValidationMetrics* best = nullptr;
   for (const auto& validation : history.validations) {
-    if (std::isfinite(validation.loss) && (best == nullptr || validation.loss < best->loss))
+    if (std::isfinite(validation.found.loss) && (best == nullptr || validation.found.loss < best->found.loss))
       best = &validation;
   }
   if (best != nullptr) {
-    html += tile("Validation loss", readable_number(best->loss, 4),
-                 "perplexity " + readable_number(std::exp(best->loss), 3) + ", best at step " +
+    html += tile("Validation loss", readable_number(best->found.loss, 4),
+                 "perplexity " + readable_number(std::exp(best->found.loss), 3) + ", best at step " +
                      std::to_string(best->step));
   }
   const auto scored =
       std::find_if(history.validations.rbegin(), history.validations.rend(),
-                   [](const ValidationMetrics& validation) { return validation.bleu.has_value(); });
+                   [](const ValidationMetrics& validation) { return validation.found.bleu.has_value(); });
   if (scored != history.validations.rend()) {
-    html += tile("BLEU", readable_number(*scored->bleu, 3),
+    html += tile("BLEU", readable_number(*scored->found.bleu, 3),
                  "of validation, at step " + std::to_string(scored->step));
   }
   html += tile("Tokens", readable_count(static_cast<double>(last.tokens)), "trained on");
@@ -99,10 +99,10 @@ std::string charts(const MetricsHistory& history) {
   ChartSeries score{.name = "BLEU", .colour = "second", .dotted = true, .x = {}, .y = {}};
   for (const auto& point : history.validations) {
     validation.x.push_back(static_cast<double>(point.step));
-    validation.y.push_back(point.loss);
-    if (!point.bleu) continue;
+    validation.y.push_back(point.found.loss);
+    if (!point.found.bleu) continue;
     score.x.push_back(static_cast<double>(point.step));
-    score.y.push_back(*point.bleu);
+    score.y.push_back(*point.found.bleu);
   }
   const bool scored = !score.x.empty();
   std::vector<double> resumes;
@@ -142,15 +142,15 @@ std::string entropies(const MetricsHistory& history) {
   const ValidationMetrics* first = nullptr;
   const ValidationMetrics* last = nullptr;
   for (const auto& validation : history.validations) {
-    if (validation.attention_entropies.empty()) continue;
+    if (validation.found.attention_entropies.empty()) continue;
     if (first == nullptr) first = &validation;
     last = &validation;
   }
   if (last == nullptr) return "";
   std::string html;
   for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
-    const auto& layers = last->attention_entropies.layers[kind];
-    const auto& before = first->attention_entropies.layers[kind];
+    const auto& layers = last->found.attention_entropies.layers[kind];
+    const auto& before = first->found.attention_entropies.layers[kind];
     if (layers.empty()) continue;
     double highest = 1e-9;
     for (const auto& heads : layers) {

@@ -3,6 +3,7 @@
 #include "data/manifest.h"
 #include "data/user_error.h"
 #include "trainer/language_model_task.h"
+#include "trainer/masked_language_model_task.h"
 #include "trainer/translation_task.h"
 
 namespace trireme {
@@ -15,9 +16,10 @@ std::unique_ptr<Task> make_task(const Config& config, Communicator& data_axis) {
                     "is " + config.model.kind + ", but " + config.data.path + " holds " +
                         (is_of_pairs ? "pairs of sentences" : "plain text"),
                     is_of_pairs ? "set model.kind=encoder_decoder, or name a data set of text"
-                                : "set model.kind=decoder, or name a data set of pairs");
+                                : "set model.kind=decoder or encoder, or name a data set of pairs");
   }
   if (translates) return std::make_unique<TranslationTask>(config, data_axis);
+  if (config.model.kind == "encoder") return std::make_unique<MaskedLanguageModelTask>(config, data_axis);
   return std::make_unique<LanguageModelTask>(config, data_axis);
 }
 

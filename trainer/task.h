@@ -10,22 +10,17 @@
 #include "parallel/communicator.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
-#include "trainer/attention_entropy.h"
 #include "trainer/config.h"
+#include "trainer/validation.h"
 
 namespace trireme {
 
 // What an optimizer step works through, all ranks together.
 struct StepSize {
   std::int64_t samples = 0;  // by which the data are counted: sequences, or pairs
-  std::int64_t tokens = 0;   // that are predicted: what the mean loss is a mean over
+  std::int64_t tokens = 0;   // that are learned from
+  std::int64_t targets = 0;  // that are predicted: what the mean loss is a mean over
   double flops = 0.0;
-};
-
-struct Validation {
-  double loss = 0.0;  // mean, in nats per token, without dropout or smoothing
-  std::optional<double> bleu;
-  AttentionEntropies attention_entropies;
 };
 
 // A model with its training and validation data.

@@ -170,7 +170,7 @@ void Trainer::agree(StepResult& result) {
   axis.wait(axis.all_reduce(loss_2_, ReduceOp::kSum, stream_), stream_);
   result.signal = signal;
   const auto mean = [&](int i) {
-    return static_cast<double>(loss_2_.data<float>()[i]) / static_cast<double>(result.size.tokens);
+    return static_cast<double>(loss_2_.data<float>()[i]) / static_cast<double>(result.size.targets);
   };
   result.objective = mean(0);
   result.loss = mean(1);
@@ -219,7 +219,7 @@ void Trainer::log_step(const StepResult& result) {
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
   const Validation found = task_->validate();
-  if (log_ != nullptr) log_->validation(state_.step, found.loss, found.bleu, found.attention_entropies);
+  if (log_ != nullptr) log_->validation(state_.step, found);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it
 }
 

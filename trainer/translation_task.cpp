@@ -60,6 +60,7 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& r
     if (!batch.ends_step) continue;
     return {.samples = batch.step_sequences,
             .tokens = batch.step_target_tokens,
+            .targets = batch.step_target_tokens,
             .flops = model_.flops(batch.step_sequences, batch.step_source_tokens, batch.step_target_tokens)};
   }
 }

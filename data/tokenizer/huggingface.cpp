@@ -47,6 +47,13 @@ std::string_view HuggingFaceTokenizer::bytes_of(std::int32_t token) const {
   return token == end_of_document_ ? std::string_view() : std::string_view(file_.bytes[token]);
 }
 
+std::optional<std::int32_t> HuggingFaceTokenizer::mask_token() const {
+  for (const AddedToken& token : file_.added_tokens) {
+    if (std::find(kMaskNames.begin(), kMaskNames.end(), token.content) != kMaskNames.end()) return token.id;
+  }
+  return std::nullopt;
+}
+
 void HuggingFaceTokenizer::encode(std::string_view text, std::vector<std::int32_t>& tokens) {
   while (!text.empty()) {
     const std::size_t valid = valid_utf8_size(text);

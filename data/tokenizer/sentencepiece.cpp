@@ -171,6 +171,14 @@ std::string_view SentencePieceTokenizer::bytes_of(std::int32_t token) const {
   return token == end_of_document_ ? std::string_view() : std::string_view(bytes_[token]);
 }
 
+std::optional<std::int32_t> SentencePieceTokenizer::mask_token() const {
+  for (const std::string_view name : kMaskNames) {
+    const int token = processor_->PieceToId({name.data(), name.size()});
+    if (!processor_->IsUnknown(token)) return token;
+  }
+  return std::nullopt;
+}
+
 void SentencePieceTokenizer::encode(std::string_view text, std::vector<std::int32_t>& tokens) {
   switch (unit_) {
     case Unit::kText:

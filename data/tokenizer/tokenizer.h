@@ -1,10 +1,12 @@
 // Text to tokens and back.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,6 +35,8 @@ class Tokenizer {
   // Tokens are 0 .. vocab_size() - 1, the end of a document among them.
   virtual int vocab_size() const = 0;
   virtual std::int32_t end_of_document() const = 0;
+  // The token that stands for one that is to be guessed, if there is one.
+  virtual std::optional<std::int32_t> mask_token() const { return std::nullopt; }
 
   // How much of the beginning of a long text may be encoded by itself: the tokens of the two parts, joined,
   // are those of the whole, whatever follows.  0 if there is no such place.
@@ -46,6 +50,9 @@ class Tokenizer {
   // A short name for exactly this tokenizer: shards carry it.
   std::string identity() const;
 };
+
+// How the token of mask_token() is usually written.
+inline constexpr std::array<std::string_view, 2> kMaskNames = {"[MASK]", "<mask>"};
 
 // Throws a UserError for a file that is no tokenizer of ours.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);

@@ -19,6 +19,7 @@
 #include "trainer/batch_tensors.h"
 #include "trainer/config.h"
 #include "trainer/evaluate.h"
+#include "trainer/evaluate_masked.h"
 #include "trainer/evaluate_pairs.h"
 #include "trainer/load_model.h"
 #include "trainer/trainer.h"
@@ -33,8 +34,9 @@ struct Arguments {
   std::string split = kValidationSplit;
   std::int64_t sequences = 0;
   std::int64_t microbatch = 8;
-  std::string documents;  // empty: as the run was trained
-  BeamArguments beam;     // of pairs
+  std::string documents;          // empty: as the run was trained
+  double mask_probability = 0.0;  // of an encoder; 0: as in its training
+  BeamArguments beam;             // of pairs
   bool json = false;
 };
 
@@ -138,20 +140,60 @@ void evaluate_language_model(const Arguments& arguments, Process& process) {
             << " nats per token: the loss of knowing only how frequent each token is\n";
 }
 
+void evaluate_masked_model(const Arguments& arguments, Process& process) {
+  TrainedMaskedModel trained = load_masked_model(arguments.model, process.world());
+  auto data = open_data<TokenDataset>(arguments, trained);
+  const std::int64_t context = trained.model->options().context;
+  check_length(data, context);
+  const double probability = arguments.mask_probability > 0.0
+                                 ? arguments.mask_probability
+                                 : load_config(config_of_run(trained.checkpoint), {}).train.mask_probability;
+  trained.model->allocate({.batch = arguments.microbatch, .sequence = context},
+                          arguments.microbatch * num_masked(context, probability));
+  const MaskedScore score =
+      evaluate_masked(*trained.model, data, validation_masking(*trained.tokenizer, probability),
+                      documents_for(arguments, trained.checkpoint), samples(arguments), arguments.microbatch,
+                      process.world());
+  if (process.rank() != 0) return;
+
+  if (arguments.json) {
+    const Json result = {{"checkpoint", trained.checkpoint.string()},
+                         {"split", arguments.split},
+                         {"loss", score.loss},
+                         {"perplexity", std::exp(score.loss)},
+                         {"accuracy", score.accuracy},
+                         {"mask_probability", probability},
+                         {"unigram_entropy", data.facts().unigram_entropy}};
+    std::cout << result.dump() << "\n";
+    return;
+  }
+  std::cout << std::fixed << std::setprecision(4) << trained.checkpoint.string() << ", " << arguments.split
+            << " split:\n"
+            << "  loss             " << score.loss << " nats per masked token\n"
+            << "  perplexity       " << std::exp(score.loss) << "\n"
+            << "  accuracy         " << score.accuracy << ": the share of masked tokens guessed right\n"
+            << "  unigram entropy  " << data.facts().unigram_entropy
+            << " nats per token: the loss of knowing only how frequent each token is\n";
+}
+
 void evaluate(const Arguments& arguments, Process& process) {
-  if (kind_of_model(arguments.model) == ModelKind::kEncoderDecoder) {
-    evaluate_translator(arguments, process);
-  } else {
-    evaluate_language_model(arguments, process);
+  switch (kind_of_model(arguments.model)) {
+    case ModelKind::kDecoder:
+      return evaluate_language_model(arguments, process);
+    case ModelKind::kEncoderDecoder:
+      return evaluate_translator(arguments, process);
+    case ModelKind::kEncoder:
+      return evaluate_masked_model(arguments, process);
   }
 }
 
 }  // namespace
 
 void add_evaluate_command(CLI::App& app, Process& process) {
-  CLI::App* command = app.add_subcommand(
-      "evaluate",
-      "Loss and perplexity of a trained model on held-out data; of translations also BLEU and chrF");
+  CLI::App* command = app.add_subcommand("evaluate",
+                                         "Loss and perplexity of a trained model on held-out data; of "
+                                         "translations also BLEU and chrF, of masked "
+                                         "tokens also accuracy");
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("model", arguments->model, "A run's directory, or one of its checkpoints")->required();
   command->add_option("--data", arguments->data, "A folder of `trireme prepare`; none: the run's own");
@@ -171,6 +213,11 @@ void add_evaluate_command(CLI::App& app, Process& process) {
                    "Whether sequences of text are one (joined) or documents are apart (separate); none: as "
                    "the run was trained")
       ->check(CLI::IsMember({"joined", "separate"}));
+  command
+      ->add_option("--mask-probability", arguments->mask_probability,
+                   "Share of tokens that an encoder fills in; 0: as in its training")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   arguments->beam.add_to(*command);
   command->add_flag("--json", arguments->json, "One JSON object instead of text");
   command->footer(

@@ -81,6 +81,20 @@ TEST(HuggingFaceTokenizer, FindsTheEndOfADocument) {
   EXPECT_THAT(tokens_of_text(*gpt2, "<|endoftext|>"), ElementsAre(gpt2->end_of_document()));
 }
 
+TEST(HuggingFaceTokenizer, FindsTheMask) {
+  EXPECT_EQ(imported("gpt2")->mask_token(), std::nullopt);
+  const TempDir dir;
+  auto json = LargeJson::parse(read_whole_file(golden("gpt2.json")));
+  auto mask = json["added_tokens"][0];
+  mask["content"] = "[MASK]";
+  mask["id"] = imported("gpt2")->vocab_size();
+  json["added_tokens"].push_back(mask);
+  write_durably(dir / "tokenizer.json", json.dump(), IfExists::kRefuse);
+  const auto tokenizer = import_tokenizer(dir / "tokenizer.json", "");
+  EXPECT_EQ(tokenizer->mask_token(), tokenizer->vocab_size() - 1);
+  EXPECT_THAT(tokens_of_text(*tokenizer, "[MASK]"), ElementsAre(*tokenizer->mask_token()));
+}
+
 TEST(HuggingFaceTokenizer, PartsCutAtSafePlacesGiveTheSameTokens) {
   for (const std::string& name : kNames) EXPECT_GT(expect_safe_cuts(*imported(name), 2), 100) << name;
 }

@@ -119,6 +119,17 @@ TEST(SentencePieceTokenizer, TakesTheEndOfADocumentThatIsNamed) {
               ThrowsUserError(AllOf(HasSubstr("--end-of-document: '<end>'"), HasSubstr("unigram.model"))));
 }
 
+TEST(SentencePieceTokenizer, FindsTheMask) {
+  EXPECT_EQ(imported("unigram")->mask_token(), std::nullopt);
+  const TempDir dir;
+  // A model file that goes on with another piece, a control symbol.
+  write_durably(dir / "masking.model",
+                read_whole_file(golden("unigram.model")) + "\x0a\x0a\x0a\x06<mask>\x18\x03",
+                IfExists::kRefuse);
+  const auto tokenizer = import_tokenizer(dir / "masking.model", "");
+  EXPECT_EQ(tokenizer->mask_token(), tokenizer->vocab_size() - 1);
+}
+
 TEST(SentencePieceTokenizer, RefusesWhatIsNoModel) {
   const TempDir dir;
   const std::string whole = read_whole_file(golden("unigram.model"));

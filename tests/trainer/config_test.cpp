@@ -203,6 +203,14 @@ TEST(Config, ImpossibleCombinationsAreRefused) {
             "run.toml:5: optim.warmup_steps = 11 is more than train.steps = 10; warm up for fewer steps, or "
             "train for "
             "more");
+  EXPECT_EQ(error_beside_least("model.kind = 'encoder'\nmodel.encoder_layers = 2"),
+            "run.toml:5: model.encoder_layers is set, but model.kind is \"encoder\"; set model.layers, or "
+            "model.kind = \"encoder_decoder\"");
+  EXPECT_EQ(error_beside_least("model.token_types = 2"),
+            "run.toml:4: model.token_types is set, but model.kind is \"decoder\"; only an encoder has it");
+  EXPECT_EQ(
+      error_beside_least("model.output_transform = true"),
+      "run.toml:4: model.output_transform is set, but model.kind is \"decoder\"; only an encoder has it");
   EXPECT_EQ(error_beside_least("optim.min_learning_rate = 0.1"),
             "run.toml:4: optim.min_learning_rate = 0.1 is above optim.learning_rate = 6e-4");
   EXPECT_EQ(error_beside_least("optim.schedule = 'inverse_sqrt'").rfind("run.toml:4: ", 0), 0u);

@@ -112,8 +112,8 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
 INSTANTIATE_TEST_SUITE_P(, LanguageModelGolden,
                          testing::Values("gpt2", "llama", "qwen2", "paper", "alibi", "window", "geglu",
                                          "linear", "llama3_bounds", "yarn_bounds", "packed_gpt2",
-                                         "packed_llama", "packed_paper", "packed_alibi",
-                                         "looped", "looped_paper", "halting", "halting_paper"),
+                                         "packed_llama", "packed_paper", "packed_alibi", "looped",
+                                         "looped_paper", "halting", "halting_paper"),
                          [](const auto& name) { return std::string(name.param); });
 
 }  // namespace

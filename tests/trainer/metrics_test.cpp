@@ -68,9 +68,9 @@ class Metrics : public testing::Test {
 TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
   {
     MetricsLog log(run_, 0);
-    log.validation(0, 5.5);
+    log.validation(0, {.loss = 5.5});
     log.train_step(metrics_at(10));
-    log.validation(10, 5.25);
+    log.validation(10, {.loss = 5.25});
     StepMetrics smoothed = metrics_at(20);
     smoothed.objective = 6.5;
     log.train_step(smoothed);
@@ -93,7 +93,7 @@ TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
   EXPECT_EQ(read.tokens, expected.tokens);
   EXPECT_EQ(read.elapsed_s, expected.elapsed_s);
   EXPECT_EQ(read.remaining_s, expected.remaining_s);
-  EXPECT_EQ(history.validations[1].loss, 5.25);
+  EXPECT_EQ(history.validations[1].found.loss, 5.25);
 }
 
 TEST_F(Metrics, LinesAreOnDiskAsSoonAsLogged) {
@@ -107,7 +107,7 @@ TEST_F(Metrics, AfterAResumeEachStepStandsOnce) {
     MetricsLog log(run_, 0);
     for (const std::int64_t step : {10, 20, 30, 40, 50}) {
       log.train_step(metrics_at(step));
-      if (step % 20 == 0) log.validation(step, 4);
+      if (step % 20 == 0) log.validation(step, {.loss = 4});
     }
   }
   {
@@ -116,13 +116,13 @@ TEST_F(Metrics, AfterAResumeEachStepStandsOnce) {
       StepMetrics metrics = metrics_at(step);
       metrics.elapsed_s = static_cast<double>(step - 30);
       log.train_step(metrics);
-      if (step % 20 == 0) log.validation(step, 3);
+      if (step % 20 == 0) log.validation(step, {.loss = 3});
     }
   }
   const MetricsHistory history = read_metrics(file_);
   EXPECT_EQ(steps_of(history), (std::vector<std::int64_t>{10, 20, 30, 40, 50, 60}));
   EXPECT_EQ(validated(history), (std::vector<std::int64_t>{20, 40, 60}));
-  EXPECT_EQ(history.validations[1].loss, 3);
+  EXPECT_EQ(history.validations[1].found.loss, 3);
   ASSERT_EQ(history.attempts.size(), 2u);
   EXPECT_EQ(history.attempts[1].start_step, 30);
   EXPECT_EQ(history.attempts[1].repeated_steps, 20);
@@ -135,10 +135,10 @@ TEST_F(Metrics, ValidationBeforeTheCheckpointIsNotRepeated) {
   {
     MetricsLog log(run_, 0);
     log.train_step(metrics_at(20));
-    log.validation(20, 4);
+    log.validation(20, {.loss = 4});
   }
   MetricsLog log(run_, 20);
-  log.validation(20, 4);
+  log.validation(20, {.loss = 4});
   log.train_step(metrics_at(30));
   EXPECT_EQ(validated(read_metrics(file_)), (std::vector<std::int64_t>{20}));
 }
@@ -188,14 +188,14 @@ TEST_F(Metrics, WhatIsNotFiniteReadsBack) {
   {
     MetricsLog log(run_, 0);
     log.train_step(metrics);
-    log.validation(10, metrics.loss);
+    log.validation(10, {.loss = metrics.loss});
   }
   const MetricsHistory history = read_metrics(file_);
   ASSERT_EQ(history.steps.size(), 1u);
   EXPECT_TRUE(std::isnan(history.steps[0].loss));
   EXPECT_TRUE(std::isnan(history.steps[0].grad_norm));
   ASSERT_EQ(history.validations.size(), 1u);
-  EXPECT_TRUE(std::isnan(history.validations[0].loss));
+  EXPECT_TRUE(std::isnan(history.validations[0].found.loss));
 }
 
 TEST_F(Metrics, AFolderThatCannotBeMadeIsRefused) {

@@ -53,10 +53,10 @@ class Report : public testing::Test {
     std::ofstream lines(run + "/metrics.jsonl");
     lines << metrics_line(AttemptMetrics{0, 0, 0});
     for (const std::int64_t step : {10, 20, 30}) lines << metrics_line(metrics_at(step));
-    lines << metrics_line(ValidationMetrics{30, 3.6});
+    lines << metrics_line(ValidationMetrics{30, {.loss = 3.6}});
     lines << metrics_line(AttemptMetrics{30, 7, 60});
     for (const std::int64_t step : {40, 50, 60}) lines << metrics_line(metrics_at(step));
-    lines << metrics_line(ValidationMetrics{60, 3.7});
+    lines << metrics_line(ValidationMetrics{60, {.loss = 3.7}});
   }
 
   TempDir folder_;
@@ -84,7 +84,8 @@ TEST_F(Report, ShowsTheBleuOfTranslations) {
   write_run(run);
   {
     std::ofstream lines(run + "/metrics.jsonl", std::ios::app);
-    lines << metrics_line(ValidationMetrics{70, 3.4, 12.5}) << metrics_line(ValidationMetrics{80, 3.3, 17.5});
+    lines << metrics_line(ValidationMetrics{70, {.loss = 3.4, .bleu = 12.5}})
+          << metrics_line(ValidationMetrics{80, {.loss = 3.3, .bleu = 17.5}});
   }
   const std::string html = read_file(write_report(run));
   EXPECT_NE(html.find("BLEU</dt><dd>17.5</dd><dd class=note>of validation, at step 80"), std::string::npos);

@@ -1,5 +1,6 @@
 #include "trainer/model/embedding.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/elementwise.h"
@@ -19,31 +20,83 @@ Embedding::Embedding(ParameterBuffer& parameters, const TransformerOptions& opti
                        ? parameters.add(stack.prefix + "embedding.token", {options.vocabulary, options.width},
                                         Initializer::normal(options.init_stddev), /*weight_decay=*/true)
                        : *shared_table) {
-  if (options.positions == Positions::kLearned) {
-    position_table_ = &parameters.add(stack.prefix + "embedding.position", {options.context, options.width},
-                                      Initializer::normal(options.init_stddev), /*weight_decay=*/true);
-  }
+  const auto table = [&](const char* name, std::int64_t rows) {
+    return &parameters.add(stack.prefix + name, {rows, options.width},
+                           Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+  };
+  if (options.positions == Positions::kLearned)
+    position_table_ = table("embedding.position", options.context);
+  if (options.token_types > 0) type_table_ = table("embedding.type", options.token_types);
+  if (options.embedding_norm) norm_.emplace(parameters, stack.prefix + "embedding.norm", options);
+}
+
+Embedding::Activations Embedding::allocate(Arena& arena, const PassLimits& limits) const {
+  Activations activations;
+  if (norm_) activations.norm = norm_->allocate(arena, limits);
+  if (type_table_ != nullptr) activations.first_type_N = arena.allocate(DType::kInt32, {limits.rows()});
+  return activations;
 }
 
 Dropout Embedding::dropout(const Pass& pass) const {
   return pass.dropout.at(layer_, DropoutSite::kEmbedding, pass.sequence * token_table_.shape[1]);
 }
 
+Tensor Embedding::types_of(const Activations& activations, const Pass& pass) const {
+  if (pass.token_types_BT) return pass.token_types_BT;
+  const Tensor types = pass.rows_of(activations.first_type_N);
+  std::fill_n(types.data<std::int32_t>(), pass.rows(), 0);
+  return types.view({pass.batch, pass.sequence});
+}
+
 Tensor Embedding::position_table() const {
   return position_table_ != nullptr ? position_table_->value : positions_.sinusoids_PC();
 }
 
-void Embedding::forward(Tensor x_NC, Tensor tokens_BT, const Pass& pass) const {
-  const std::int64_t first_position = pass.cache != nullptr ? pass.cache->length : 0;
-  embedding_forward(x_NC.view({pass.batch, pass.sequence, token_table_.shape[1]}), tokens_BT,
-                    token_table_.value, position_table(), first_position, pass.positions_BT, token_scale_,
-                    dropout(pass), pass.stream);
+Tensor Embedding::as_sequences(Tensor x_NC, const Pass& pass) const {
+  return x_NC.view({pass.batch, pass.sequence, token_table_.shape[1]});
 }
 
-void Embedding::backward(Tensor dx_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass) const {
+void Embedding::forward(Tensor x_NC, Tensor tokens_BT, const Activations& activations, Tensor scratch_NC,
+                        const Pass& pass) const {
+  const std::int64_t first_position = pass.cache != nullptr ? pass.cache->length : 0;
+  const Tensor sum = norm_ ? pass.rows_of(activations.norm.sum_NC) : x_NC;
+  embedding_forward(as_sequences(sum, pass), tokens_BT, token_table_.value, position_table(), first_position,
+                    pass.positions_BT, token_scale_, is_plain() ? dropout(pass) : Dropout(), pass.stream);
+  if (is_plain()) return;
+  if (type_table_ != nullptr) {
+    const Tensor of_type = pass.rows_of(scratch_NC);
+    embedding_forward(as_sequences(of_type, pass), types_of(activations, pass), type_table_->value, {}, 0, {},
+                      1.0F, Dropout(), pass.stream);
+    accumulate(sum, of_type, pass.stream);
+  }
+  if (norm_) {
+    ResidualStream stream{.residual_NC = sum, .branch_NC = {}, .dropout = {}};
+    ResidualNorm::Activations norm = activations.norm;
+    norm.y_NC = x_NC;
+    norm_->forward(stream, norm, pass);
+  }
+  if (const Dropout mask = dropout(pass)) trireme::dropout(x_NC, x_NC, mask, pass.stream);
+}
+
+void Embedding::backward(Tensor dx_NC, Tensor tokens_BT, const Activations& activations, Tensor scratch_NC,
+                         GradientReducer& reducer, const Pass& pass) const {
+  ResidualGradient sum{.dresidual_NC = dx_NC, .dbranch_NC = {}};
+  const Dropout mask = dropout(pass);
+  if (mask && !is_plain()) trireme::dropout(dx_NC, dx_NC, mask, pass.stream);
+  if (norm_) {
+    sum.dresidual_NC = pass.rows_of(scratch_NC);
+    fill(sum.dresidual_NC, 0.0F, pass.stream);
+    norm_->backward(sum, {}, dx_NC, activations.norm, Dropout(), reducer, pass);
+  }
+  const Tensor dsum_BTC = as_sequences(sum.dresidual_NC, pass);
+  if (type_table_ != nullptr) {
+    embedding_backward(type_table_->gradient, {}, dsum_BTC, types_of(activations, pass), {}, 1.0F, Dropout(),
+                       pass.stream);
+    reducer.mark_ready(*type_table_, pass.stream);
+  }
   embedding_backward(token_table_.gradient, position_table_ != nullptr ? position_table_->gradient : Tensor(),
-                     dx_NC.view({pass.batch, pass.sequence, token_table_.shape[1]}), tokens_BT,
-                     pass.positions_BT, token_scale_, dropout(pass), pass.stream);
+                     dsum_BTC, tokens_BT, pass.positions_BT, token_scale_, is_plain() ? mask : Dropout(),
+                     pass.stream);
   if (position_table_ != nullptr) reducer.mark_ready(*position_table_, pass.stream);
   if (owns_table_) reducer.mark_ready(token_table_, pass.stream);
 }

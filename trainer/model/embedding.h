@@ -1,8 +1,10 @@
-// Token and position embeddings.
+// What a token is before the first block: the sum of its embeddings.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "kernels/arena.h"
 #include "kernels/embedding.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
@@ -12,18 +14,28 @@
 
 namespace trireme {
 
-// x = dropout(token_table[token] + position_table[position]); the positions are learned, or sinusoids, to
-// which tokens come times sqrt(C) ("Attention Is All You Need", section 3.4), or not known here.  Of a stack
-// each; the token table may be another's.
+// x = dropout(norm(token_table[token] + position_table[position] + type_table[type])); the positions are
+// learned, or sinusoids, to which tokens come times sqrt(C) ("Attention Is All You Need", section 3.4), or
+// not known here; there may be no types, and no norm.  Of a stack each; the token table may be another's.
 class Embedding {
  public:
+  struct Activations {
+    ResidualNorm::Activations norm;  // if there is one; its y is what forward() is asked to write
+    Tensor first_type_N;             // int32; if there are types: those of a pass that names none
+  };
+
   // `positions` must outlive the layer.  `shared_table` is that of a layer whose backward comes later.
   Embedding(ParameterBuffer& parameters, const TransformerOptions& options, const StackOptions& stack,
             const PositionTables& positions, const Parameter* shared_table = nullptr);
 
-  void forward(Tensor x_NC, Tensor tokens_BT, const Pass& pass) const;
-  // Of those that share a token table of this layer's own, the last to touch it.
-  void backward(Tensor dx_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass) const;
+  Activations allocate(Arena& arena, const PassLimits& limits) const;
+
+  // `scratch` is free again afterwards; so it is after backward.
+  void forward(Tensor x_NC, Tensor tokens_BT, const Activations& activations, Tensor scratch_NC,
+               const Pass& pass) const;
+  // Of those that share a token table of this layer's own, the last to touch it.  `dx` is overwritten.
+  void backward(Tensor dx_NC, Tensor tokens_BT, const Activations& activations, Tensor scratch_NC,
+                GradientReducer& reducer, const Pass& pass) const;
 
   // What enters a loop of a looped stack: the stream's sum, the signal of the loop and, from the second loop
   // on, the positions anew (Dehghani et al. 2019, section 2.1).  `x` may be the stream's residual.  `scratch`
@@ -37,6 +49,10 @@ class Embedding {
 
  private:
   Dropout dropout(const Pass& pass) const;
+  // Whether the sum is done when tokens and positions are added, and so is dropped out in the same go.
+  bool is_plain() const { return type_table_ == nullptr && !norm_; }
+  Tensor types_of(const Activations& activations, const Pass& pass) const;
+  Tensor as_sequences(Tensor x_NC, const Pass& pass) const;
   // Learned or sinusoids, [P, C]; empty if neither.
   Tensor position_table() const;
 
@@ -46,6 +62,8 @@ class Embedding {
   bool owns_table_;
   const Parameter& token_table_;               // [V, C]
   const Parameter* position_table_ = nullptr;  // [context, C], if learned
+  const Parameter* type_table_ = nullptr;      // [types, C], if there are any
+  std::optional<ResidualNorm> norm_;
 };
 
 }  // namespace trireme

@@ -39,9 +39,7 @@ EncoderDecoder::EncoderDecoder(const TransformerOptions& options)
       encoder_(parameters_, options, encoder_stack(options)),
       decoder_(parameters_, options, decoder_stack(options),
                options.tied_source_embedding ? &encoder_.token_table() : nullptr),
-      loss_(options.tied_embeddings
-                ? LanguageModelLoss(decoder_.token_table())
-                : LanguageModelLoss(parameters_, options.vocabulary, options.width, options.init_stddev)) {
+      loss_(parameters_, options, decoder_.token_table()) {
   parameters_.allocate();
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cross_entropy.h"
-#include "kernels/matmul.h"
+#include "kernels/linear.h"
 #include "kernels/reduce.h"
 
 namespace trireme {
@@ -17,17 +17,26 @@ constexpr std::int64_t round_up(std::int64_t x, std::int64_t multiple) {
   return (x + multiple - 1) / multiple * multiple;
 }
 
+// The row's likeliest token; of several the first.
+std::int64_t likeliest(Tensor logits_NV, std::int64_t row) {
+  const float* const begin = logits_NV.slice(0, row, row + 1).data<float>();
+  return std::max_element(begin, begin + logits_NV.dim(1)) - begin;
+}
+
 }  // namespace
 
-LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, std::int64_t vocabulary, std::int64_t width,
-                                     float init_stddev)
-    : table_(parameters.add("output.weight", {vocabulary, width}, Initializer::normal(init_stddev),
-                            /*weight_decay=*/true)),
-      is_tied_(false),
-      vocabulary_(vocabulary) {}
-
-LanguageModelLoss::LanguageModelLoss(const Parameter& token_table)
-    : table_(token_table), is_tied_(true), vocabulary_(token_table.shape[0]) {}
+LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const TransformerOptions& options,
+                                     const Parameter& token_table)
+    : is_tied_(options.tied_embeddings),
+      table_(is_tied_ ? token_table
+                      : parameters.add("output.weight", {options.vocabulary, options.width},
+                                       Initializer::normal(options.init_stddev), /*weight_decay=*/true)),
+      vocabulary_(options.vocabulary) {
+  if (options.output_bias) {
+    bias_ =
+        &parameters.add("output.bias", {vocabulary_}, Initializer::constant(0.0F), /*weight_decay=*/false);
+  }
+}
 
 void LanguageModelLoss::allocate(Arena& arena, const PassLimits& limits) {
   const std::int64_t row_elements = round_up(vocabulary_, kCacheLineElements);
@@ -50,7 +59,7 @@ void LanguageModelLoss::for_each_chunk(std::int64_t rows, Body body) const {
 
 Tensor LanguageModelLoss::logits(Tensor hidden_NC, Stream stream) const {
   const Tensor logits = logits_NV_.slice(0, 0, hidden_NC.dim(0)).slice(1, 0, vocabulary_);
-  matmul(logits, hidden_NC, table_.value, {.transpose_b = true}, stream);
+  linear_forward(logits, hidden_NC, table_.value, bias_ != nullptr ? bias_->value : Tensor(), stream);
   return logits;
 }
 
@@ -74,6 +83,19 @@ void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_
   });
 }
 
+std::int64_t LanguageModelLoss::forward_and_count_hits(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
+                                                       const Pass& pass) const {
+  std::int64_t hits = 0;
+  for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
+    const Tensor targets = targets_N.slice(0, begin, end);
+    const Tensor logits_NV = forward_chunk(loss_1, hidden_NC.slice(0, begin, end), targets, pass);
+    for (std::int64_t n = 0; n < end - begin; ++n) {
+      if (likeliest(logits_NV, n) == targets.data<std::int32_t>()[n]) ++hits;
+    }
+  });
+  return hits;
+}
+
 void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N,
                                          float scale, GradientReducer& reducer, const Pass& pass) const {
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
@@ -83,9 +105,11 @@ void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tenso
     const Tensor dlogits_NV = logits_NV;  // in place
     cross_entropy_backward(dlogits_NV, logits_NV, lse_N_.slice(0, 0, end - begin), targets,
                            pass.label_smoothing, scale, pass.stream);
-    matmul(dhidden_NC.slice(0, begin, end), dlogits_NV, table_.value, {}, pass.stream);
-    matmul(table_.gradient, dlogits_NV, hidden, {.transpose_a = true, .accumulate = true}, pass.stream);
+    linear_backward(dhidden_NC.slice(0, begin, end), table_.gradient,
+                    bias_ != nullptr ? bias_->gradient : Tensor(), dlogits_NV, hidden, table_.value,
+                    pass.stream);
   });
+  if (bias_ != nullptr) reducer.mark_ready(*bias_, pass.stream);
   if (!is_tied_) reducer.mark_ready(table_, pass.stream);
 }
 

@@ -7,25 +7,27 @@
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/pass.h"
+#include "trainer/model/transformer_options.h"
 
 namespace trireme {
 
-// Cross-entropy of softmax(hidden table^T), where `table` [V, C] is the token embedding (Press & Wolf 2017)
-// or one of its own. Rows are worked through in chunks: a chunk's logits become their own gradient and are
-// used up before the next chunk.
+// Cross-entropy of softmax(hidden table^T + bias), where `table` [V, C] is the token embedding (Press & Wolf
+// 2017) or one of its own, and there may be no bias [V]. Rows are worked through in chunks: a chunk's logits
+// become their own gradient and are used up before the next chunk.
 class LanguageModelLoss {
  public:
-  // A table of its own.
-  LanguageModelLoss(ParameterBuffer& parameters, std::int64_t vocabulary, std::int64_t width,
-                    float init_stddev);
-  // The embedding's table, which the embedding's backward completes.
-  explicit LanguageModelLoss(const Parameter& token_table);
+  // Where embeddings are tied `token_table`, which the embedding's backward completes, is the table.
+  LanguageModelLoss(ParameterBuffer& parameters, const TransformerOptions& options,
+                    const Parameter& token_table);
 
   void allocate(Arena& arena, const PassLimits& limits);
 
   // loss[0] += the sum over rows, in nats, of the pass's smoothed targets; the pass's cross_entropy[0] +=
   // that of the targets as they are.
   void forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const;
+  // Also returns in how many rows the likeliest token is the target.
+  std::int64_t forward_and_count_hits(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
+                                      const Pass& pass) const;
   // Also dhidden = the gradient of scale * (that sum), and the table's gradient +=.
   void forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N, float scale,
                         GradientReducer& reducer, const Pass& pass) const;
@@ -39,8 +41,9 @@ class LanguageModelLoss {
   // Returns the chunk's logits and leaves its log-sum-exp in lse_N_.
   Tensor forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const;
 
-  const Parameter& table_;
   bool is_tied_;
+  const Parameter& table_;
+  const Parameter* bias_ = nullptr;
   std::int64_t vocabulary_;
   std::int64_t chunk_rows_ = 0;
   Tensor logits_NV_;  // rows padded to whole cache lines

@@ -3,9 +3,7 @@
 #include "kernels/gated_activation.h"
 
 namespace trireme {
-namespace {
 
-// Of all hidden units, or of those that gate the others.
 Activation activation_of(FeedForward kind) {
   switch (kind) {
     case FeedForward::kGeluTanh:
@@ -21,8 +19,6 @@ Activation activation_of(FeedForward kind) {
   }
   return {};
 }
-
-}  // namespace
 
 Mlp::Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
          float out_stddev)

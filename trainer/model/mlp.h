@@ -11,6 +11,9 @@
 
 namespace trireme {
 
+// Of all hidden units, or of those that gate the others.
+Activation activation_of(FeedForward kind);
+
 // y = W_2 a(W_1 x + b_1) + b_2, of inner width F.  Where the activation is gated (Shazeer 2020), W_1 x has 2
 // F columns, and a(u, v) is the activation of the first half times the second.
 class Mlp {

@@ -71,6 +71,7 @@ struct Pass {
   const Memory* memory = nullptr;  // of blocks with cross-attention
   Tensor documents_BT;             // self-attention stays inside each; empty: one per sequence
   Tensor positions_BT;             // of the tokens, int32; empty: from 0 on, or from what is cached
+  Tensor token_types_BT;           // of a model that has them; empty: all are of type 0
   float label_smoothing = 0.0F;    // of the targets
   Tensor cross_entropy_1;          // += the loss without it; may be empty
   float ponder_cost = 0.0F;        // of each loop of each position that halts by itself

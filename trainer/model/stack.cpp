@@ -42,6 +42,7 @@ TransformerStack::TransformerStack(ParameterBuffer& parameters, const Transforme
 void TransformerStack::allocate(Arena& arena, const PassLimits& limits) {
   const auto rows = [&] { return arena.allocate(DType::kFloat32, {limits.rows(), width_}); };
   activations_.clear();
+  embedding_activations_ = embedding_.allocate(arena, limits);
   inputs_NC_.clear();
   for (std::int64_t loop = 0; loop < loops_; ++loop) {
     for (const TransformerBlock& block : blocks_) {
@@ -85,7 +86,7 @@ void TransformerStack::project_memory(const Pass& pass) const {
 
 Tensor TransformerStack::forward(Tensor tokens_BT, const Pass& pass) {
   ResidualStream stream{.residual_NC = input_of_loop(pass), .branch_NC = {}, .dropout = {}};
-  embedding_.forward(stream.residual_NC, tokens_BT, pass);
+  embedding_.forward(stream.residual_NC, tokens_BT, embedding_activations_, scratch_.branch_NC, pass);
   bool done = false;
   for (loops_run_ = 0; loops_run_ < loops_ && !done; ++loops_run_) {
     const Pass in_loop = pass_of_loop(loops_run_, pass);
@@ -150,7 +151,8 @@ void TransformerStack::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientRed
     }
     if (loop > 0) embedding_.backward_loop(gradient.dresidual_NC, tokens_BT, in_loop);
   }
-  embedding_.backward(gradient.dresidual_NC, tokens_BT, reducer, pass);
+  embedding_.backward(gradient.dresidual_NC, tokens_BT, embedding_activations_, scratch_.branch_NC, reducer,
+                      pass);
 }
 
 void TransformerStack::split_branch(ResidualGradient& gradient, const Pass& pass) const {

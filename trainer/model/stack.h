@@ -59,6 +59,7 @@ class TransformerStack {
   std::deque<TransformerBlock> blocks_;
   std::optional<ResidualNorm> final_norm_;  // of pre-norm
 
+  Embedding::Activations embedding_activations_;
   std::int64_t loops_run_ = 0;                              // of the last forward pass
   std::vector<Tensor> inputs_NC_;                           // by loop: what enters its first block
   std::vector<TransformerBlock::Activations> activations_;  // by loop, then block

@@ -9,9 +9,7 @@ namespace trireme {
 Transformer::Transformer(const TransformerOptions& options)
     : options_(options),
       decoder_(parameters_, options, {.layers = options.layers}),
-      loss_(options.tied_embeddings
-                ? LanguageModelLoss(decoder_.token_table())
-                : LanguageModelLoss(parameters_, options.vocabulary, options.width, options.init_stddev)) {
+      loss_(parameters_, options, decoder_.token_table()) {
   parameters_.allocate();
 }
 

@@ -90,6 +90,16 @@ void for_each_loop_option(Options& options, Visit visit) {
   visit("halting_threshold", options.halting_threshold);
 }
 
+// Those that are stored only where they are not as in TransformerOptions(): a checkpoint that was written
+// before they came goes on.
+template <typename Options, typename Visit>
+void for_each_rare_option(Options& options, Visit visit) {
+  visit("embedding_norm", options.embedding_norm, false);
+  visit("token_types", options.token_types, std::int64_t{0});
+  visit("output_transform", options.output_transform, false);
+  visit("output_bias", options.output_bias, false);
+}
+
 template <typename Member>
 void read(const Json& json, const char* key, const std::string& source, Member& member) {
   if constexpr (std::is_enum_v<Member>) {
@@ -146,6 +156,10 @@ TransformerOptions TransformerOptions::from_config(const ModelConfig& config, st
       .window = config.window,
       .tied_embeddings = config.tied_embeddings,
       .tied_source_embedding = config.tied_source_embedding,
+      .embedding_norm = config.embedding_norm,
+      .token_types = config.token_types,
+      .output_transform = config.output_transform,
+      .output_bias = config.output_bias,
       .init_stddev = static_cast<float>(config.init_stddev),
       .dropout = static_cast<float>(config.dropout),
       .attention_dropout =
@@ -169,6 +183,8 @@ TransformerOptions TransformerOptions::from_json(const std::string& json, const 
   for_each_rope_scaling_option(options, read_if_there);
   for_each_encoder_option(options, read_if_there);
   for_each_loop_option(options, read_if_there);
+  for_each_rare_option(options,
+                       [&](const char* key, auto& member, const auto&) { read_if_there(key, member); });
   return options;
 }
 
@@ -186,6 +202,10 @@ std::string TransformerOptions::to_json() const {
   if (rope_scaling != RopeScaling::kNone) for_each_rope_scaling_option(*this, write);
   if (kind == ModelKind::kEncoderDecoder) for_each_encoder_option(*this, write);
   if (loops > 1) for_each_loop_option(*this, write);
+  if (kind == ModelKind::kEncoder) write("kind", kind);
+  for_each_rare_option(*this, [&](const char* key, const auto& member, const auto& usual) {
+    if (member != usual) write(key, member);
+  });
   return json.dump();
 }
 

@@ -24,7 +24,7 @@ enum class RopeScaling : std::uint8_t { kNone, kLinear, kLlama3, kYarn };
 // (Llama).
 enum class Biases : std::uint8_t { kAll, kQkv, kNone };
 
-enum class ModelKind : std::uint8_t { kDecoder, kEncoderDecoder };
+enum class ModelKind : std::uint8_t { kDecoder, kEncoderDecoder, kEncoder };
 
 // Names of a choice's values, in their order.
 template <typename Choice>
@@ -45,7 +45,8 @@ template <>
 inline constexpr std::array<std::string_view, 3> kNamesOf<Biases> = {"all", "qkv", "none"};
 
 template <>
-inline constexpr std::array<std::string_view, 2> kNamesOf<ModelKind> = {"decoder", "encoder_decoder"};
+inline constexpr std::array<std::string_view, 3> kNamesOf<ModelKind> = {"decoder", "encoder_decoder",
+                                                                        "encoder"};
 
 // One half of the hidden units gates the other.
 constexpr bool is_gated(FeedForward kind) {
@@ -55,7 +56,7 @@ constexpr bool is_gated(FeedForward kind) {
 // The defaults are GPT-2's.
 struct TransformerOptions {
   ModelKind kind = ModelKind::kDecoder;
-  std::int64_t layers = 0;          // of the decoder
+  std::int64_t layers = 0;          // of the decoder, or of an encoder alone
   std::int64_t encoder_layers = 0;  // of an encoder-decoder
   std::int64_t width = 0;           // C
   std::int64_t heads = 0;           // H
@@ -85,6 +86,10 @@ struct TransformerOptions {
   std::int64_t window = 0;                  // of attention; 0: all positions
   bool tied_embeddings = true;        // the output layer is the token table, the decoder's if there are two
   bool tied_source_embedding = true;  // the encoder's token table is the decoder's
+  bool embedding_norm = false;        // normalise the sum of embeddings: BERT
+  std::int64_t token_types = 0;       // that have embeddings of their own (BERT's segments); 0: none
+  bool output_transform = false;      // a dense layer, activation and norm before the output layer: BERT
+  bool output_bias = false;           // of the output layer, one for each token
   float init_stddev = 0.0F;
   // Not part of the model's shape: a checkpoint may go on with another one.
   float dropout = 0.0F;

@@ -15,6 +15,7 @@
 #include "trainer/model/loss.h"
 #include "trainer/model/mlp.h"
 #include "trainer/model/norm.h"
+#include "trainer/model/output_transform.h"
 
 namespace trireme {
 namespace {
@@ -60,6 +61,14 @@ class LayerTest : public ::testing::TestWithParam<float> {
     return x;
   }
 
+  // Integers below `end`.
+  Tensor numbers(Shape shape, std::int64_t factor, std::int64_t end) {
+    const Tensor x = tensor(shape, DType::kInt32);
+    for (std::int64_t i = 0; i < shape.num_elements(); ++i)
+      x.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * factor % end);
+    return x;
+  }
+
   // After the layer is made: allocates and perturbs every parameter (zero biases would hide mistakes).
   void initialize() {
     parameters_.allocate();
@@ -91,6 +100,20 @@ class LayerTest : public ::testing::TestWithParam<float> {
     for (const Parameter& parameter : parameters_.parameters()) {
       expect_gradient(parameter.value, parameter.gradient, loss, parameter.name);
     }
+  }
+
+  void check_embedding(const Embedding& layer) {
+    initialize();
+    const auto activations = layer.allocate(*arena_, kLimits);
+    const Tensor tokens = numbers({kBatch, kSequence}, 3, options().vocabulary);
+    const Tensor y = tensor({kRows, kWidth}), dy = tensor({kRows, kWidth}), dx = tensor({kRows, kWidth});
+    const Tensor scratch = tensor({kRows, kWidth});
+    check(
+        {}, {}, y, dy, [&] { layer.forward(y, tokens, activations, scratch, pass_); },
+        [&] {
+          copy(dx, dy, pass_.stream);
+          layer.backward(dx, tokens, activations, scratch, *reducer_, pass_);
+        });
   }
 
   static constexpr PassLimits kLimits{.batch = kBatch, .sequence = kSequence, .training = true};
@@ -199,26 +222,49 @@ TEST_P(LayerTest, TransformerBlock) {
 TEST_P(LayerTest, Embedding) {
   const PositionTables positions(options());
   const Embedding layer(parameters_, options(), {.layers = 1}, positions);
+  check_embedding(layer);
+}
+
+TEST_P(LayerTest, EmbeddingWithTypes) {
+  TransformerOptions types = options();
+  types.token_types = 3;
+  const PositionTables positions(types);
+  const Embedding layer(parameters_, types, {.layers = 1}, positions);
+  pass_.token_types_BT = numbers({kBatch, kSequence}, 7, types.token_types);
+  check_embedding(layer);
+}
+
+TEST_P(LayerTest, EmbeddingWithNorm) {
+  TransformerOptions bert = options();
+  bert.embedding_norm = true;
+  bert.token_types = 2;
+  const PositionTables positions(bert);
+  const Embedding layer(parameters_, bert, {.layers = 1}, positions);
+  pass_.token_types_BT = numbers({kBatch, kSequence}, 5, bert.token_types);
+  check_embedding(layer);
+}
+
+TEST_P(LayerTest, OutputTransform) {
+  const OutputTransform layer(parameters_, options());
   initialize();
-  const Tensor tokens = tensor({kBatch, kSequence}, DType::kInt32);
-  for (std::int64_t i = 0; i < kRows; ++i)
-    tokens.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * i % options().vocabulary);
-  const Tensor y = tensor({kRows, kWidth}), dy = tensor({kRows, kWidth});
+  const auto activations = layer.allocate(*arena_, kLimits);
+  const Tensor x = random({kRows, kWidth}, "x"), dx = tensor({kRows, kWidth});
+  const Tensor dy = tensor({kRows, kWidth});
   check(
-      {}, {}, y, dy, [&] { layer.forward(y, tokens, pass_); },
-      [&] { layer.backward(dy, tokens, *reducer_, pass_); });
+      x, dx, activations.norm.y_NC, dy, [&] { layer.forward(x, activations, pass_); },
+      [&] { layer.backward(dx, dy, x, activations, *reducer_, pass_); });
 }
 
 TEST_P(LayerTest, LanguageModelLoss) {
-  constexpr std::int64_t kVocabulary = 21;
-  LanguageModelLoss layer(parameters_, kVocabulary, kWidth, 1.0F);
-  const Parameter& table = parameters_.parameters().front();
+  TransformerOptions untied = options();
+  untied.tied_embeddings = false;
+  untied.output_bias = true;
+  untied.vocabulary = 21;
+  LanguageModelLoss layer(parameters_, untied, /*token_table=*/Parameter());
   initialize();
   layer.allocate(*arena_, kLimits);
   const Tensor hidden = random({kRows, kWidth}, "hidden"), dhidden = tensor({kRows, kWidth});
-  const Tensor targets = tensor({kRows}, DType::kInt32);
-  for (std::int64_t i = 0; i < kRows; ++i)
-    targets.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * 5 % kVocabulary);
+  const Tensor targets = numbers({kRows}, 5, untied.vocabulary);
   const Tensor loss_1 = tensor({1});
   constexpr float kScale = 0.25F;
   const auto loss = [&] {
@@ -234,7 +280,8 @@ TEST_P(LayerTest, LanguageModelLoss) {
   reducer_->finish(pass_.stream);
   EXPECT_EQ(*loss_1.data<float>(), forward_only);
   expect_gradient(hidden, dhidden, loss, "hidden");
-  expect_gradient(table.value, table.gradient, loss, "table");
+  for (const Parameter& parameter : parameters_.parameters())
+    expect_gradient(parameter.value, parameter.gradient, loss, parameter.name);
 
   // Under smoothing the loss without it is to be had, too.
   Pass smoothed = pass_;

@@ -1,0 +1,57 @@
+#include "trainer/evaluate_masked.h"
+
+#include <algorithm>
+
+#include "data/loader.h"
+#include "data/sampler.h"
+#include "trainer/batch_tensors.h"
+
+namespace trireme {
+
+MaskedTokens tensors_of(const MaskedBatch& batch) {
+  const auto tensor = [](const std::vector<std::int32_t>& numbers) {
+    return Tensor(const_cast<std::int32_t*>(numbers.data()), DType::kInt32,
+                  {static_cast<std::int64_t>(numbers.size())});
+  };
+  return {.rows_M = tensor(batch.rows), .targets_M = tensor(batch.targets)};
+}
+
+Masking validation_masking(const Tokenizer& tokenizer, double probability) {
+  return {.probability = probability,
+          .mask_token = mask_token_of(tokenizer),
+          .vocabulary = tokenizer.vocab_size(),
+          .seed = 0};
+}
+
+MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, const Masking& masking,
+                            Documents documents, std::int64_t sequences, std::int64_t microbatch,
+                            Communicator& data_axis) {
+  const std::int64_t context = model.options().context;
+  sequences = std::min(sequences, Sampler::windows_in(data.num_tokens(), context));
+  const RowRange rows = rows_of_rank(sequences, data_axis.rank(), data_axis.size());
+  const Stream stream;
+  float loss_sum = 0.0F;
+  std::int32_t hits = 0;
+  const Tensor loss_1(&loss_sum, DType::kFloat32, {1});
+  Batch batch;
+  MaskedBatch masked;
+  for (std::int64_t first = rows.begin; first < rows.end; first += microbatch) {
+    const std::int64_t count = std::min(microbatch, rows.end - first);
+    read_windows(data, first, count, context, documents, batch);
+    const BatchTensors tensors(batch);
+    mask_tokens(batch.inputs, context, first, masking, masked);
+    hits += static_cast<std::int32_t>(model.forward_loss(
+        loss_1, {masked.inputs.data(), DType::kInt32, {count, context}}, tensors_of(masked),
+        {.batch = count,
+         .sequence = context,
+         .documents_BT = tensors.documents_BT,
+         .positions_BT = tensors.positions_BT,
+         .stream = stream}));
+  }
+  data_axis.all_reduce(loss_1, ReduceOp::kSum, stream);
+  data_axis.wait(data_axis.all_reduce({&hits, DType::kInt32, {1}}, ReduceOp::kSum, stream), stream);
+  const auto targets = static_cast<double>(sequences * num_masked(context, masking.probability));
+  return {.loss = loss_sum / targets, .accuracy = hits / targets};
+}
+
+}  // namespace trireme

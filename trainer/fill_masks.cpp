@@ -1,0 +1,43 @@
+#include "trainer/fill_masks.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace trireme {
+namespace {
+
+std::vector<Guess> likeliest(std::span<const float> logits, std::int64_t count) {
+  std::vector<Guess> guesses;
+  const double highest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0.0;
+  for (const float logit : logits) {
+    guesses.push_back({static_cast<std::int32_t>(guesses.size()), std::exp(logit - highest)});
+    sum += guesses.back().probability;
+  }
+  const auto kept = std::min(static_cast<std::size_t>(count), guesses.size());
+  std::partial_sort(guesses.begin(), guesses.begin() + static_cast<std::ptrdiff_t>(kept), guesses.end(),
+                    [](const Guess& a, const Guess& b) {
+                      return a.probability != b.probability ? a.probability > b.probability
+                                                            : a.token < b.token;
+                    });
+  guesses.resize(kept);
+  for (Guess& guess : guesses) guess.probability /= sum;
+  return guesses;
+}
+
+}  // namespace
+
+std::vector<std::vector<Guess>> fill_masks(MaskedLanguageModel& model, std::vector<std::int32_t> tokens,
+                                           std::span<const std::int32_t> places, std::int64_t count) {
+  const auto length = static_cast<std::int64_t>(tokens.size());
+  const Tensor hidden =
+      model.hidden_states({tokens.data(), DType::kInt32, {1, length}}, {.batch = 1, .sequence = length});
+  std::vector<std::vector<Guess>> guesses;
+  for (std::int32_t place : places) {
+    const Tensor logits = model.logits(hidden, {&place, DType::kInt32, {1}}, Stream());
+    guesses.push_back(likeliest({logits.data<float>(), static_cast<std::size_t>(logits.dim(1))}, count));
+  }
+  return guesses;
+}
+
+}  // namespace trireme

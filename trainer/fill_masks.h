@@ -1,0 +1,22 @@
+// The likeliest tokens in the places of masked ones.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "trainer/model/masked_language_model.h"
+
+namespace trireme {
+
+struct Guess {
+  std::int32_t token = 0;
+  double probability = 0.0;
+};
+
+// For each place among the tokens, the `count` likeliest, best first.  REQUIRES: a model allocated for one
+// sequence of so many tokens, and one prediction.
+std::vector<std::vector<Guess>> fill_masks(MaskedLanguageModel& model, std::vector<std::int32_t> tokens,
+                                           std::span<const std::int32_t> places, std::int64_t count);
+
+}  // namespace trireme

@@ -1,0 +1,88 @@
+#include "trainer/masked_language_model_task.h"
+
+#include <algorithm>
+
+#include "trainer/batch_tensors.h"
+#include "trainer/evaluate_masked.h"
+
+namespace trireme {
+
+MaskedLanguageModelTask::MaskedLanguageModelTask(const Config& config, Communicator& data_axis)
+    : config_(config),
+      batch_sequences_(batch_sequences(config)),
+      data_axis_(data_axis),
+      training_data_(config.data.path, kTrainSplit),
+      validation_data_(config.data.path, kValidationSplit),
+      tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
+      model_(TransformerOptions::from_config(config.model, vocabulary_with_mask(*tokenizer_))) {
+  check_length(training_data_, config_.model.context);
+  check_length(validation_data_, config_.model.context);
+}
+
+std::int64_t MaskedLanguageModelTask::microbatch_sequences() const {
+  return std::min(config_.train.microbatch_sequences, batch_sequences_);
+}
+
+std::int64_t MaskedLanguageModelTask::predictions(std::int64_t sequences) const {
+  return sequences * num_masked(config_.model.context, config_.train.mask_probability);
+}
+
+void MaskedLanguageModelTask::start(std::int64_t samples_consumed) {
+  plan_ = {.tokens_per_sequence = config_.model.context,
+           .batch_sequences = batch_sequences_,
+           .microbatch_sequences = config_.train.microbatch_sequences,
+           .seed = static_cast<std::uint64_t>(config_.run.seed),
+           .rank = data_axis_.rank(),
+           .num_ranks = data_axis_.size(),
+           .documents = documents_of(config_.data)};
+  loader_ = std::make_unique<Loader>(training_data_, plan_, samples_consumed, config_.data.prefetch);
+  model_.allocate({.batch = microbatch_sequences(), .sequence = config_.model.context, .training = true},
+                  predictions(microbatch_sequences()));
+}
+
+StepSize MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer,
+                                                       std::int64_t step, Stream stream) {
+  const std::int64_t context = config_.model.context;
+  const std::int64_t targets = predictions(batch_sequences_);
+  const auto seed = static_cast<std::uint64_t>(config_.run.seed);
+  const Masking masking{.probability = config_.train.mask_probability,
+                        .mask_token = mask_token_of(*tokenizer_),
+                        .vocabulary = tokenizer_->vocab_size(),
+                        .seed = seed};
+  const std::int64_t microbatches = microbatches_per_step(plan_);
+  for (std::int64_t i = 0; i < microbatches; ++i) {
+    const Batch& batch = loader_->next();
+    const BatchTensors tensors(batch);
+    mask_tokens(batch.inputs, context, batch.first_sample, masking, masked_);
+    const Tensor inputs_BT(masked_.inputs.data(), DType::kInt32, {batch.sequences, context});
+    const Pass pass{.batch = batch.sequences,
+                    .sequence = context,
+                    .dropout = {.probability = model_.options().dropout,
+                                .attention_probability = model_.options().attention_dropout,
+                                .seed = seed,
+                                .step = step,
+                                .first_sequence = batch.first_sample},
+                    .documents_BT = tensors.documents_BT,
+                    .positions_BT = tensors.positions_BT,
+                    .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                    .cross_entropy_1 = loss_2.slice(0, 1, 2),
+                    .ponder_cost = static_cast<float>(config_.train.ponder_cost),
+                    .stream = stream};
+    reducer.begin(/*is_last_microbatch=*/i + 1 == microbatches);
+    model_.forward_backward(loss_2.slice(0, 0, 1), inputs_BT, tensors_of(masked_),
+                            1.0F / static_cast<float>(targets), reducer, pass);
+  }
+  return {.samples = batch_sequences_,
+          .tokens = batch_sequences_ * context,
+          .targets = targets,
+          .flops = model_.flops(batch_sequences_, context, targets)};
+}
+
+Validation MaskedLanguageModelTask::validate() {
+  const MaskedScore score = evaluate_masked(
+      model_, validation_data_, validation_masking(*tokenizer_, config_.train.mask_probability),
+      documents_of(config_.data), config_.train.eval_sequences, microbatch_sequences(), data_axis_);
+  return {.loss = score.loss, .accuracy = score.accuracy};
+}
+
+}  // namespace trireme

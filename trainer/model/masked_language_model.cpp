@@ -1,0 +1,121 @@
+#include "trainer/model/masked_language_model.h"
+
+#include <algorithm>
+
+#include <glog/logging.h>
+
+#include "kernels/elementwise.h"
+#include "kernels/embedding.h"
+
+namespace trireme {
+namespace {
+
+// What lies behind the blocks works on the M masked tokens alone, each a sequence of its own.
+Pass head_pass(std::int64_t masked, const Pass& pass) {
+  return {.batch = masked,
+          .sequence = 1,
+          .label_smoothing = pass.label_smoothing,
+          .cross_entropy_1 = pass.cross_entropy_1,
+          .stream = pass.stream};
+}
+
+Tensor as_sequences(Tensor x_MC) {
+  return x_MC.view({x_MC.dim(0), 1, x_MC.dim(1)});
+}
+
+}  // namespace
+
+MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options)
+    : options_(options),
+      encoder_(parameters_, options, {.layers = options.layers, .causal = false}),
+      transform_([&]() -> std::optional<OutputTransform> {
+        if (!options.output_transform) return std::nullopt;
+        return OutputTransform(parameters_, options);
+      }()),
+      loss_(parameters_, options, encoder_.token_table()) {
+  parameters_.allocate();
+}
+
+void MaskedLanguageModel::allocate(const PassLimits& limits, std::int64_t predictions) {
+  CHECK_LE(limits.sequence, options_.context);
+  const PassLimits head{.batch = predictions, .sequence = 1, .training = limits.training};
+  const auto plan = [&](Arena& arena) {
+    const auto rows = [&](const PassLimits& of) {
+      return arena.allocate(DType::kFloat32, {of.rows(), options_.width});
+    };
+    encoder_.allocate(arena, limits);
+    if (options_.halting) counted_N_ = arena.allocate(DType::kInt32, {limits.rows()});
+    gathered_MC_ = rows(head);
+    if (transform_) transform_activations_ = transform_->allocate(arena, head);
+    loss_.allocate(arena, head);
+    if (!limits.training) return;
+    dgathered_MC_ = rows(head);
+    dhidden_NC_ = rows(limits);
+  };
+  Arena measure = Arena::measuring();
+  plan(measure);
+  arena_ = std::make_unique<Arena>(measure.size_bytes());
+  plan(*arena_);
+  if (counted_N_) std::fill_n(counted_N_.data<std::int32_t>(), limits.rows(), 0);
+}
+
+Tensor MaskedLanguageModel::hidden_states(Tensor tokens_BT, const Pass& pass) {
+  return encoder_.forward(tokens_BT, pass);
+}
+
+// To gather rows is to embed their numbers by a table that is the hidden states.
+Tensor MaskedLanguageModel::forward_head(Tensor hidden_NC, Tensor rows_M, const Pass& head) {
+  const Tensor gathered = head.rows_of(gathered_MC_);
+  embedding_forward(as_sequences(gathered), rows_M.view({head.batch, 1}), hidden_NC, {}, 0, {}, 1.0F,
+                    Dropout(), head.stream);
+  return transform_ ? transform_->forward(gathered, transform_activations_, head) : gathered;
+}
+
+Tensor MaskedLanguageModel::logits(Tensor hidden_NC, Tensor rows_M, Stream stream) {
+  const Tensor rows = forward_head(hidden_NC, rows_M, head_pass(rows_M.dim(0), {.stream = stream}));
+  return loss_.logits(rows, stream);
+}
+
+std::int64_t MaskedLanguageModel::forward_loss(Tensor loss_1, Tensor tokens_BT, const MaskedTokens& masked,
+                                               const Pass& pass) {
+  const Pass head = head_pass(masked.rows_M.dim(0), pass);
+  const Tensor rows = forward_head(hidden_states(tokens_BT, pass), masked.rows_M, head);
+  if (counted_N_) encoder_.add_ponder_loss(loss_1, pass.rows_of(counted_N_), /*scale=*/0.0F, pass);
+  return loss_.forward_and_count_hits(loss_1, rows, masked.targets_M, head);
+}
+
+void MaskedLanguageModel::forward_backward(Tensor loss_1, Tensor tokens_BT, const MaskedTokens& masked,
+                                           float scale, GradientReducer& reducer, const Pass& pass) {
+  const Pass head = head_pass(masked.rows_M.dim(0), pass);
+  const Tensor rows = forward_head(hidden_states(tokens_BT, pass), masked.rows_M, head);
+  const Tensor drows = head.rows_of(dgathered_MC_);
+  loss_.forward_backward(loss_1, drows, rows, masked.targets_M, scale, reducer, head);
+  if (counted_N_) encoder_.add_ponder_loss(loss_1, pass.rows_of(counted_N_), scale, pass);
+  if (transform_) {
+    transform_->backward(drows, drows, head.rows_of(gathered_MC_), transform_activations_, reducer, head);
+  }
+  const Tensor dhidden = pass.rows_of(dhidden_NC_);
+  fill(dhidden, 0.0F, pass.stream);
+  embedding_backward(dhidden, {}, as_sequences(drows), masked.rows_M.view({head.batch, 1}), {}, 1.0F,
+                     Dropout(), pass.stream);
+  encoder_.backward(dhidden, tokens_BT, reducer, pass);
+}
+
+double MaskedLanguageModel::flops(std::int64_t sequences, std::int64_t sequence,
+                                  std::int64_t predictions) const {
+  // Weights that are multiplied with each token, and with each that is predicted.
+  double weights = 0.0;
+  auto head_weights = static_cast<double>(options_.vocabulary * options_.width);
+  for (const Parameter& parameter : parameters_.parameters()) {
+    const auto count = static_cast<double>(parameter.shape.num_elements());
+    if (parameter.name.starts_with("blocks.")) weights += count;
+    if (parameter.name.starts_with("output.transform")) head_weights += count;
+  }
+  // Keys that a query sees.
+  const std::int64_t keys = options_.window > 0 ? std::min(sequence, 2 * options_.window - 1) : sequence;
+  weights += static_cast<double>(2 * options_.layers * options_.heads * options_.head_width * keys);
+  return 6.0 * (static_cast<double>(sequences * sequence) * weights +
+                static_cast<double>(predictions) * head_weights);
+}
+
+}  // namespace trireme
