@@ -64,6 +64,7 @@ class Trainer {
   void set_up_threads();
   void open_run_directory();
   void resume_or_initialize();
+  std::string initialize();
 
   StepResult train_step();
   void agree(StepResult& result);
@@ -89,8 +90,8 @@ class Trainer {
   Tensor loss_1_;  // this rank's sum over the step
   TrainState state_;
   std::unique_ptr<MetricsLog> log_;  // rank 0's alone
-  double peak_flops_ = 0.0;  // of all ranks
-  double flops_ = 0.0;       // since this process began to train
+  double peak_flops_ = 0.0;          // of all ranks
+  double flops_ = 0.0;               // since this process began to train
   std::chrono::steady_clock::time_point start_;
   Mark last_log_;
 };

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,6 +44,13 @@ class Tokenizer {
   virtual std::string losses() const { return {}; }
   // The whole tokenizer; load_tokenizer() has it back.  Equal tokenizers give equal text.
   virtual std::string to_json() const = 0;
+  // A tokenizer of another program, as the file that this program has of it.
+  struct OriginalFile {
+    std::string name;  // what it is usually called
+    std::string contents;
+    std::string end_of_document;  // how that token is written there
+  };
+  virtual std::optional<OriginalFile> original_file() const { return {}; }
   // A short name for exactly this tokenizer: shards carry it.
   std::string identity() const;
 };

@@ -34,7 +34,7 @@ void fill_padding_documents(Tensor documents_BS, Tensor lengths_B) {
   }
 }
 
-EncoderDecoder::EncoderDecoder(const TransformerOptions& options)
+EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemory memory)
     : options_(options),
       encoder_(parameters_, options, encoder_stack(options)),
       decoder_(parameters_, options, decoder_stack(options),
@@ -42,7 +42,7 @@ EncoderDecoder::EncoderDecoder(const TransformerOptions& options)
       loss_(options.tied_embeddings
                 ? LanguageModelLoss(decoder_.token_table())
                 : LanguageModelLoss(parameters_, options.vocabulary, options.width, options.init_stddev)) {
-  parameters_.allocate();
+  parameters_.allocate(memory);
 }
 
 void EncoderDecoder::allocate(const Limits& limits) {

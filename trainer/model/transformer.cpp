@@ -6,13 +6,13 @@
 
 namespace trireme {
 
-Transformer::Transformer(const TransformerOptions& options)
+Transformer::Transformer(const TransformerOptions& options, ParameterMemory memory)
     : options_(options),
       decoder_(parameters_, options, {.layers = options.layers}),
       loss_(options.tied_embeddings
                 ? LanguageModelLoss(decoder_.token_table())
                 : LanguageModelLoss(parameters_, options.vocabulary, options.width, options.init_stddev)) {
-  parameters_.allocate();
+  parameters_.allocate(memory);
 }
 
 void Transformer::allocate(const PassLimits& limits) {

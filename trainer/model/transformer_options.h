@@ -75,6 +75,7 @@ struct TransformerOptions {
   float dropout = 0.0F;
   float attention_dropout = 0.0F;
 
+  // `vocabulary` is the tokenizer's.  Throws UserError when the config's is smaller.
   static TransformerOptions from_config(const ModelConfig& config, std::int64_t vocabulary);
   // As stored in a checkpoint; what a checkpoint of an earlier version doesn't name is GPT-2's.  Throws
   // UserError naming `source` and the key that is missing or wrong.
