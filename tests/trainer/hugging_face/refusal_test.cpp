@@ -172,17 +172,17 @@ TEST_F(HuggingFaceRefusal, ChecksTheHeader) {
   refuse_header("[]", 0, "no object");
   refuse_header("{", 0, "not valid JSON");
   refuse_header(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8,
-                "a has a shape, [3], that its place");
-  refuse_header(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8, "a has a shape, [-2]");
+                "a: has a shape, [3], that its place");
+  refuse_header(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8, "a: has a shape, [-2]");
   refuse_header(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0,
-                "a has a shape");
-  refuse_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8, "a has a shape");
+                "a: has a shape");
+  refuse_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8, "a: has a shape");
   refuse_header(
       R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
       12, "overlap or leave a gap");
   refuse_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12, "overlap or leave a gap");
   refuse_header(R"({"a":{"dtype":"Q4","shape":[2],"data_offsets":[0,8]}})", 8,
-                "a has elements of an unknown type, Q4");
+                "a: has elements of an unknown type, Q4");
   const fs::path folder = copy_of("gpt2");
   write_durably(folder / "model.safetensors", "short", IfExists::kReplace);
   refuse(folder, HasSubstr("too short"));
