@@ -15,6 +15,7 @@
 #include "data/user_error.h"
 #include "kernels/buffer.h"
 #include "trainer/checkpoint/load.h"
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/hugging_face/file_names.h"
 #include "trainer/hugging_face/model_config.h"
 #include "trainer/hugging_face/tensor_places.h"
@@ -131,6 +132,19 @@ std::optional<std::string> write_tokenizer(const fs::path& folder, const Tokeniz
   return file->name;
 }
 
+// That config.json can say all that the model is, whatever options there come to be.
+void check_nothing_is_lost(const HuggingFaceModel& model, const std::string& config,
+                           const fs::path& checkpoint) {
+  const HuggingFaceModel again = parse_model_config(config, kModelConfigFile);
+  const auto lost = first_difference(model.options.to_json(), again.options.to_json(),
+                                     {"dropout", "attention_dropout", "init_stddev"});
+  if (!lost) return;
+  throw UserError(checkpoint.string(),
+                  "is of a model that is none of Hugging Face's: as a " +
+                      std::string(name_of(model.architecture)) + ", " + *lost,
+                  "");
+}
+
 }  // namespace
 
 ExportSummary export_hugging_face(const ExportOptions& options, Communicator& communicator) {
@@ -148,12 +162,14 @@ ExportSummary export_hugging_face(const ExportOptions& options, Communicator& co
   const fs::path tokenizer_file = run_of(checkpoint) / kTokenizerFile;
   const auto tokenizer = fs::exists(tokenizer_file) ? load_tokenizer(tokenizer_file) : nullptr;
   const auto end = tokenizer != nullptr ? std::optional(tokenizer->end_of_document()) : std::nullopt;
+  const std::string config = model_config_json(model, options.type, end);
+  check_nothing_is_lost(model, config, checkpoint);
   StagingFolder staging(options.folder);
   ExportSummary summary{.checkpoint = checkpoint, .architecture = std::string(name_of(model.architecture))};
   summary.num_files = write_weights(staging.path(), tensor_places(model, manifest.layout), model.architecture,
                                     values, options);
   summary.tokenizer = write_tokenizer(staging.path(), tokenizer.get(), model_options.context);
-  write_durably(staging.path() / kModelConfigFile, model_config_json(model, options.type, end));
+  write_durably(staging.path() / kModelConfigFile, config);
   staging.publish(IfExists::kRefuse);
   return summary;
 }

@@ -66,7 +66,10 @@ class Complaints {
 };
 
 bool same_elements(const HuggingFaceWeights& weights, const std::string& a, const std::string& b) {
-  if (weights.entry(a).shape != weights.entry(b).shape) return false;
+  for (const std::string& name : {a, b}) {
+    if (weights.entry(name).type == StoredType::kOther || weights.entry(name).shape != weights.entry(a).shape)
+      return false;
+  }
   const std::int64_t count = weights.entry(a).num_elements;
   std::vector<float> of_a(static_cast<std::size_t>(std::min(count, kPieceElements)));
   std::vector<float> of_b(of_a.size());
@@ -121,6 +124,20 @@ void read_transposed(const HuggingFaceWeights& weights, const std::string& name,
     for (std::int64_t o = 0; o < outputs; ++o) {
       for (std::int64_t i = 0; i < count; ++i)
         out[o * inputs + begin + i] = piece[static_cast<std::size_t>(i * outputs + o)];
+    }
+  }
+}
+
+void read_parameters(const HuggingFaceWeights& weights, const std::vector<TensorPlace>& places,
+                     const TensorNames& names, const Tensor& values) {
+  std::fill_n(values.data<float>(), values.num_elements(), 0.0F);  // the gaps
+  for (const TensorPlace& place : places) {
+    const std::string name = names.full(place.name);
+    float* const out = values.data<float>() + place.offset;
+    if (place.transposed) {
+      read_transposed(weights, name, place, out);
+    } else {
+      weights.read(name, 0, {out, static_cast<std::size_t>(weights.entry(name).num_elements)});
     }
   }
 }
@@ -186,16 +203,7 @@ ImportSummary import_hugging_face(const ImportOptions& options, Communicator& co
   add_tokenizer(options, staging.path(), model.options.vocabulary, summary);
   const Buffer memory(described.parameters().num_elements() * size_bytes(DType::kFloat32));
   const Tensor values = memory.tensor(DType::kFloat32, {described.parameters().num_elements()});
-  std::fill_n(values.data<float>(), values.num_elements(), 0.0F);  // the gaps
-  for (const TensorPlace& place : places) {
-    const std::string name = names.full(place.name);
-    float* const out = values.data<float>() + place.offset;
-    if (place.transposed) {
-      read_transposed(weights, name, place, out);
-    } else {
-      weights.read(name, 0, {out, static_cast<std::size_t>(weights.entry(name).num_elements)});
-    }
-  }
+  read_parameters(weights, places, names, values);
   CheckpointContents contents;
   contents.layout = layout;
   contents.tensors = {{"parameters", values}};

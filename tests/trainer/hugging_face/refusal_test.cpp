@@ -49,6 +49,11 @@ class HuggingFaceRefusal : public testing::Test {
     for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>(length >> (8 * i));
     write_durably(file, bytes + header + std::string(num_bytes, '\0'), IfExists::kReplace);
   }
+  static std::size_t tensor_bytes(const fs::path& folder) {
+    std::size_t bytes = 0;
+    for (const auto& [name, tensor] : bytes_of_tensors(folder)) bytes += tensor.size();
+    return bytes;
+  }
   // Writes the tensors of a golden model of float32 anew, changed.
   fs::path with_tensors(
       const std::string& name,
@@ -137,6 +142,18 @@ TEST_F(HuggingFaceRefusal, NamesWhatConfigAsksFor) {
         j["max_window_layers"] = 1;
       },
       "'max_window_layers' is 1");
+}
+
+TEST_F(HuggingFaceRefusal, ComparesNoElementsOfOtherTypes) {
+  const fs::path folder = copy_of("gpt2");
+  const std::string original = read_whole_file(folder / "model.safetensors");
+  std::string header = original.substr(8);
+  header = header.substr(0, header.rfind("}}") + 1);
+  const std::size_t elements = tensor_bytes(folder);
+  header += R"(,"lm_head.weight":{"dtype":"I8","shape":[61,12],"data_offsets":[)" + std::to_string(elements) +
+            "," + std::to_string(elements + 61 * 12) + "]}}";
+  write_file(folder / "model.safetensors", header, elements + 61 * 12);
+  refuse(folder, HasSubstr("lm_head.weight is not transformer.wte.weight"));
 }
 
 TEST_F(HuggingFaceRefusal, NamesEachTensor) {
