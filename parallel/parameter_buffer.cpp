@@ -34,20 +34,21 @@ Parameter& ParameterBuffer::add(std::string name, Shape shape, Initializer initi
   return parameters_.emplace_back(std::move(parameter));
 }
 
-void ParameterBuffer::allocate(Device device) {
+void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
   CHECK(!values_) << "allocate() is called twice";
-  const std::int64_t size = num_elements_ * size_bytes(DType::kFloat32);
-  value_memory_ = Buffer(size, device);
-  gradient_memory_ = Buffer(size, device);
-  value_memory_.zero();
-  gradient_memory_.zero();
-  values_ = value_memory_.tensor(DType::kFloat32, {num_elements_});
-  gradients_ = gradient_memory_.tensor(DType::kFloat32, {num_elements_});
-  for (Parameter& parameter : parameters_) {
-    const std::int64_t end = parameter.offset + parameter.shape.num_elements();
-    parameter.value = values_.slice(0, parameter.offset, end).view(parameter.shape);
-    parameter.gradient = gradients_.slice(0, parameter.offset, end).view(parameter.shape);
-  }
+  const auto allocate_flat = [&](Buffer& buffer, Tensor& flat, Tensor Parameter::*part) {
+    buffer = Buffer(num_elements_ * size_bytes(DType::kFloat32), device);
+    buffer.zero();
+    flat = buffer.tensor(DType::kFloat32, {num_elements_});
+    for (Parameter& parameter : parameters_) {
+      const std::int64_t end = parameter.offset + parameter.shape.num_elements();
+      parameter.*part = flat.slice(0, parameter.offset, end).view(parameter.shape);
+    }
+  };
+  if (memory == ParameterMemory::kNone) return;
+  allocate_flat(value_memory_, values_, &Parameter::value);
+  if (memory == ParameterMemory::kValues) return;
+  allocate_flat(gradient_memory_, gradients_, &Parameter::gradient);
 }
 
 void ParameterBuffer::initialize(std::uint64_t seed) {

@@ -30,6 +30,9 @@ struct Parameter {
   Tensor gradient;
 };
 
+// What of a model's parameters is in memory: to look at their names and places, to use them, to train them.
+enum class ParameterMemory { kNone, kValues, kValuesAndGradients };
+
 // Layers add their parameters in the order of the forward pass; backward completes gradients in the opposite
 // order, so buckets are cut from the end.  A parameter used twice is added where backward touches it last.
 class ParameterBuffer {
@@ -38,7 +41,7 @@ class ParameterBuffer {
   Parameter& add(std::string name, Shape shape, Initializer initializer, bool weight_decay);
 
   // Makes the flat buffers; gradients are zero, values unset.
-  void allocate(Device device = {});
+  void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {});
   // Draws every value by (seed, name, index within the parameter), so any layout of ranks draws the same.
   void initialize(std::uint64_t seed);
 

@@ -35,7 +35,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kCages = {
     {"nlohmann", {"data/json.h"}},
     {"pcre2", {"data/tokenizer/split_pattern"}},
     {"sentencepiece", {"data/tokenizer/sentencepiece.cpp"}},
-    {"utf8proc", {"data/tokenizer/nfc"}},
+    {"utf8proc", {"data/tokenizer/nfc", "data/tokenizer/bert_words.cpp"}},
     {"CLI/", {"launch/"}},
     {"cuda", {"kernels/cuda/"}},
     {"cublas", {"kernels/cuda/"}},

@@ -36,6 +36,7 @@ struct ModelConfig {
   bool halting = false;           // each position decides how often
   double halting_threshold = 0.99;
   std::int64_t context = 1024;  // tokens per sequence, and learned positions
+  std::int64_t vocabulary = 0;  // tokens that the tables have rows for; 0: those of the data set's tokenizer
   std::string norm = "layer";
   std::string norm_placement = "pre";
   double norm_epsilon = 1e-5;
@@ -76,6 +77,8 @@ struct OptimConfig {
 };
 
 struct TrainConfig {
+  std::string
+      init_from;  // a checkpoint, or a run, whose parameters are the first values; empty: drawn by the seed
   std::int64_t steps = 1000;
   std::int64_t batch_sequences = 0;  // global batch; exactly one of the two is set
   std::int64_t batch_tokens = 0;

@@ -96,6 +96,9 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(model, context), count(1, kLongestContext),
        "Tokens of a training sequence, and the most that the model can look back on; of an encoder_decoder, "
        "the longest sentence with its end."},
+      {TRIREME_KEY(model, vocabulary), count(0, 1 << 24),
+       "Tokens that the model has rows for; 0 stands for as many as the data set's tokenizer has, which is "
+       "the least."},
       {TRIREME_KEY(model, norm), one_of<NormKind>(), "Normalisation: LayerNorm or RMSNorm."},
       {TRIREME_KEY(model, norm_placement), one_of<NormPlacement>(),
        "Normalise what enters a layer (pre), or the sum that leaves it (post)."},
@@ -155,6 +158,10 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(optim, grad_clip), at_least(0),
        "Largest norm of the whole gradient, which is scaled down to it; 0 does not clip."},
 
+      {TRIREME_KEY(train, init_from), any(),
+       "A checkpoint, or a run for its newest, whose parameters a new run begins with (fine-tuning), of the "
+       "same "
+       "[model]; empty draws them by run.seed."},
       {TRIREME_KEY(train, steps), count(1, kMostSteps), "Optimizer steps of the run."},
       {TRIREME_KEY(train, batch_sequences), count(0, kMostTokens),
        "Sequences per step, of all ranks together; set this or train.batch_tokens."},

@@ -61,7 +61,8 @@ void generate(Transformer& model, std::vector<std::int32_t> prompt, std::int64_t
     }
     const Tensor tokens(text.data() + text.size() - unread, DType::kInt32, {1, unread});
     const Tensor logits = model.next_token_logits(tokens, {.batch = 1, .sequence = unread, .cache = &cache});
-    const std::span<const float> row(logits.data<float>(), static_cast<std::size_t>(logits.dim(1)));
+    const std::int64_t num_tokens = options.vocabulary > 0 ? options.vocabulary : logits.dim(1);
+    const std::span<const float> row(logits.data<float>(), static_cast<std::size_t>(num_tokens));
     text.push_back(sample(row, options, static_cast<std::uint64_t>(i)));
     unread = 1;
     if (!emit(text.back())) return;

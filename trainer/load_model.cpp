@@ -11,8 +11,6 @@
 #include "trainer/checkpoint/manifest.h"
 
 namespace trireme {
-namespace {
-
 std::filesystem::path checkpoint_at(const std::filesystem::path& path) {
   return std::filesystem::exists(path / kManifestName) ? path : newest_checkpoint(path);
 }
@@ -20,6 +18,8 @@ std::filesystem::path checkpoint_at(const std::filesystem::path& path) {
 std::filesystem::path run_of(const std::filesystem::path& checkpoint) {
   return std::filesystem::absolute(checkpoint).lexically_normal().parent_path().parent_path();
 }
+
+namespace {
 
 TransformerOptions options_of(const std::filesystem::path& folder) {
   return TransformerOptions::from_json(read_manifest(folder).model_json, folder / kManifestName);
@@ -52,7 +52,7 @@ Trained<Model> load(const std::filesystem::path& folder, const TransformerOption
   Trained<Model> loaded;
   loaded.checkpoint = folder;
   loaded.state = manifest.state;
-  loaded.model = std::make_unique<Model>(options);
+  loaded.model = std::make_unique<Model>(options, ParameterMemory::kValues);
   load_tensors(folder, manifest, layout_of(loaded.model->parameters()),
                {{"parameters", loaded.model->parameters().values()}}, communicator);
   loaded.tokenizer = load_tokenizer(run_of(folder) / kTokenizerFile);

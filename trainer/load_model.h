@@ -25,6 +25,11 @@ using TrainedModel = Trained<Transformer>;
 using TrainedTranslator = Trained<EncoderDecoder>;
 using TrainedMaskedModel = Trained<MaskedLanguageModel>;
 
+// The checkpoint that `path` means: itself, or of a run's directory the newest.  UserError if there is none.
+std::filesystem::path checkpoint_at(const std::filesystem::path& path);
+// The run's directory in which a checkpoint lies.
+std::filesystem::path run_of(const std::filesystem::path& checkpoint);
+
 // What the checkpoint that the functions below would take is of.
 ModelKind kind_of_model(const std::filesystem::path& path);
 

@@ -15,6 +15,9 @@
 #include "kernels/speed_of_light.h"
 #include "kernels/threads.h"
 #include "trainer/checkpoint/folders.h"
+#include "trainer/checkpoint/load.h"
+#include "trainer/checkpoint/manifest.h"
+#include "trainer/load_model.h"
 #include "trainer/optim/lr_schedule.h"
 
 namespace trireme {
@@ -117,10 +120,29 @@ void Trainer::resume_or_initialize() {
       from = folder->filename();
     }
   }
-  if (from.empty()) task_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
+  const bool is_new = from.empty();
+  if (is_new) from = initialize();
   if (process_.rank() != 0) return;
   log_ = std::make_unique<MetricsLog>(directory_, state_.step);
-  note(from.empty() ? "a new run" : "resumed from " + from);
+  note(is_new ? "a new run" + (from.empty() ? "" : " from " + from) : "resumed from " + from);
+}
+
+// Returns the checkpoint that the values are of; nothing if they are drawn.
+std::string Trainer::initialize() {
+  ParameterBuffer& parameters = task_->parameters();
+  if (config_.train.init_from.empty()) {
+    parameters.initialize(static_cast<std::uint64_t>(config_.run.seed));
+    return "";
+  }
+  const std::filesystem::path folder = checkpoint_at(config_.train.init_from);
+  const CheckpointManifest manifest = read_manifest(folder);
+  const CheckpointContents ours = checkpoint_contents();
+  if (const auto difference = first_difference(manifest.model_json, ours.model_json, ours.changeable_keys)) {
+    throw UserError("train.init_from", folder.string() + " is of another model: " + *difference,
+                    "set the keys of [model] as the checkpoint has them");
+  }
+  load_tensors(folder, manifest, ours.layout, {{"parameters", parameters.values()}}, process_.world());
+  return folder.string();
 }
 
 RunEnd Trainer::run() {

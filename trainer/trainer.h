@@ -65,6 +65,7 @@ class Trainer {
   void set_up_threads();
   void open_run_directory();
   void resume_or_initialize();
+  std::string initialize();
 
   StepResult train_step();
   void agree(StepResult& result);

@@ -65,6 +65,10 @@ class HuggingFaceTokenizer final : public Tokenizer {
   std::string kind() const override { return kKind; }
   std::string losses() const override;
   std::string to_json() const override;
+  std::optional<OriginalFile> original_file() const override {
+    return OriginalFile{"tokenizer.json", file_.text,
+                        file_.bytes[static_cast<std::size_t>(end_of_document_)]};
+  }
 
  private:
   void encode_utf8(std::string_view text, std::vector<std::int32_t>& tokens);

@@ -1,79 +1,16 @@
 // Reads tokenizer.json of Hugging Face's `tokenizers`.
 #include <algorithm>
-#include <initializer_list>
 #include <map>
 #include <utility>
 
 #include "data/json.h"
 #include "data/tokenizer/huggingface.h"
+#include "data/tokenizer/json_node.h"
 #include "data/tokenizer/nfc.h"
 #include "data/unicode.h"
 
 namespace trireme {
 namespace {
-
-constexpr std::int64_t kMaxTokens = std::int64_t{1} << 24;
-
-// A value in the file, with the way to it for errors: "model.merges[3]".
-class Node {
- public:
-  Node(const LargeJson& json, std::string path, const std::string& where)
-      : json_(json), path_(std::move(path)), where_(where) {}
-
-  [[noreturn]] void fail(const std::string& what, const std::string& remedy) const {
-    throw UserError(where_, (path_.empty() ? "the file" : "key '" + path_ + "'") + " " + what, remedy);
-  }
-  [[noreturn]] void fail_broken(const std::string& what) const { fail(what, "bring back a good copy"); }
-  [[noreturn]] void fail_unsupported() const {
-    const std::string value = json_.dump(-1, ' ', false, LargeJson::error_handler_t::replace);
-    fail("is " + (value.size() > 80 ? value.substr(0, 80) + "..." : value) + ", which is not supported",
-         "use another tokenizer, or train one");
-  }
-
-  const LargeJson& json() const { return json_; }
-  const std::string& where() const { return where_; }
-  const std::string& path() const { return path_; }
-
-  // The member; null if it is missing.
-  Node operator[](const char* key) const {
-    static const LargeJson kNull;
-    if (!json_.is_object()) fail_broken("is no object");
-    const auto member = json_.find(key);
-    return {member == json_.end() ? kNull : *member, path_.empty() ? key : path_ + "." + key, where_};
-  }
-  Node operator[](std::size_t index) const {
-    return {json_[index], path_ + "[" + std::to_string(index) + "]", where_};
-  }
-  // Of an array; 0 if it is missing.
-  std::size_t size() const {
-    if (!json_.is_array() && !json_.is_null()) fail_broken("is no array");
-    return json_.size();
-  }
-  bool is_null() const { return json_.is_null(); }
-  bool flag(bool if_missing = false) const {
-    if (json_.is_null()) return if_missing;
-    if (!json_.is_boolean()) fail_broken("is neither true nor false");
-    return json_.get<bool>();
-  }
-  const std::string& text() const {
-    if (!json_.is_string()) fail_broken("is no text");
-    return json_.get_ref<const std::string&>();
-  }
-  std::int32_t token_number() const {
-    if (!json_.is_number_integer() || json_ < 0 || json_ >= kMaxTokens)
-      fail_broken("is no number of a token");
-    return json_.get<std::int32_t>();
-  }
-  bool is_one_of(std::initializer_list<const char*> texts) const {
-    return json_.is_string() &&
-           std::any_of(texts.begin(), texts.end(), [&](const char* t) { return json_ == t; });
-  }
-
- private:
-  const LargeJson& json_;
-  std::string path_;
-  const std::string& where_;
-};
 
 std::string utf8_of(int code_point) {
   if (code_point < 0x80) return {static_cast<char>(code_point)};
@@ -123,8 +60,8 @@ class Reader {
   }
 
  private:
-  void read_model(const Node& model) {
-    const Node type = model["type"];  // missing in old files of BPE
+  void read_model(const JsonNode& model) {
+    const JsonNode type = model["type"];  // missing in old files of BPE
     if (!(type.is_null() && !model["merges"].is_null()) && !type.is_one_of({"BPE"})) type.fail_unsupported();
     if (!model["dropout"].is_null() && model["dropout"].json() != 0) model["dropout"].fail_unsupported();
     for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
@@ -135,10 +72,10 @@ class Reader {
     read_merges(model["merges"]);
   }
 
-  void read_vocab(const Node& vocab) {
+  void read_vocab(const JsonNode& vocab) {
     if (!vocab.json().is_object()) vocab.fail_broken("is missing or no object");
     for (const auto& [content, number] : vocab.json().items()) {
-      const std::int32_t token = Node(number, vocab.path() + "." + content, vocab.where()).token_number();
+      const std::int32_t token = JsonNode(number, vocab.path() + "." + content, vocab.where()).token_number();
       number_of_[content] = token;
       std::string bytes;
       const bool is_word = alphabet_.decode(content, bytes);
@@ -154,7 +91,8 @@ class Reader {
     }
   }
 
-  void take_number(std::int32_t token, const std::string& content, const std::string& bytes, const Node& at) {
+  void take_number(std::int32_t token, const std::string& content, const std::string& bytes,
+                   const JsonNode& at) {
     const auto [taken, is_new] = content_of_.emplace(token, content);
     if (!is_new)
       at.fail_broken("gives the number " + std::to_string(token) + " to both '" + taken->second + "' and '" +
@@ -167,7 +105,7 @@ class Reader {
   }
 
   // A merge is ["a", "b"] or, in older files, "a b".
-  void read_merges(const Node& merges) {
+  void read_merges(const JsonNode& merges) {
     if (!merges.json().is_array()) merges.fail_broken("is missing or no array");
     for (std::size_t i = 0; i < merges.size(); ++i) {
       const LargeJson& merge = merges.json()[i];
@@ -192,9 +130,9 @@ class Reader {
     }
   }
 
-  void read_normalizer(const Node& normalizer) {
+  void read_normalizer(const JsonNode& normalizer) {
     if (normalizer.is_null()) return;
-    const Node type = normalizer["type"];
+    const JsonNode type = normalizer["type"];
     if (type.is_one_of({"NFC"})) {
       file_.composes = true;
     } else if (type.is_one_of({"Sequence"})) {
@@ -205,27 +143,27 @@ class Reader {
     }
   }
 
-  void read_pre_tokenizer(const Node& pre_tokenizer) {
+  void read_pre_tokenizer(const JsonNode& pre_tokenizer) {
     if (pre_tokenizer.is_null()) pre_tokenizer.fail_unsupported();
-    std::vector<Node> steps;
+    std::vector<JsonNode> steps;
     list_steps(pre_tokenizer, steps);
     if (steps.empty() || !steps.back()["type"].is_one_of({"ByteLevel"}))
       pre_tokenizer.fail("does not end with ByteLevel, which is not supported", "use a byte-level tokenizer");
-    for (const Node& step : steps) read_step(step, &step == &steps.back());
+    for (const JsonNode& step : steps) read_step(step, &step == &steps.back());
   }
 
-  static void list_steps(const Node& pre_tokenizer, std::vector<Node>& steps) {
+  static void list_steps(const JsonNode& pre_tokenizer, std::vector<JsonNode>& steps) {
     if (!pre_tokenizer["type"].is_one_of({"Sequence"})) {
       steps.push_back(pre_tokenizer);
       return;
     }
-    const Node parts = pre_tokenizer["pretokenizers"];
+    const JsonNode parts = pre_tokenizer["pretokenizers"];
     for (std::size_t i = 0; i < parts.size(); ++i) list_steps(parts[i], steps);
   }
 
-  void read_step(const Node& step, bool is_last) {
-    const Node type = step["type"];
-    const auto add_pattern = [&](const std::string& expression, const Node& at) {
+  void read_step(const JsonNode& step, bool is_last) {
+    const JsonNode type = step["type"];
+    const auto add_pattern = [&](const std::string& expression, const JsonNode& at) {
       file_.patterns.emplace_back(expression, at.where() + ": key '" + at.path() + "'");
     };
     if (type.is_one_of({"ByteLevel"}) && is_last) {
@@ -235,7 +173,7 @@ class Reader {
       add_pattern(step["individual_digits"].flag() ? R"(\p{N})" : R"(\p{N}+)", step);
     } else if (type.is_one_of({"Split"})) {
       if (!step["behavior"].is_one_of({"Isolated"})) step["behavior"].fail_unsupported();
-      const Node pattern = step["pattern"];
+      const JsonNode pattern = step["pattern"];
       if (!pattern["Regex"].is_null()) {
         add_pattern(pattern["Regex"].text(), pattern["Regex"]);
       } else {
@@ -246,9 +184,9 @@ class Reader {
     }
   }
 
-  void read_added_tokens(const Node& tokens) {
+  void read_added_tokens(const JsonNode& tokens) {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
-      const Node node = tokens[i];
+      const JsonNode node = tokens[i];
       AddedToken token = {.id = node["id"].token_number(),
                           .content = node["content"].text(),
                           .single_word = node["single_word"].flag(),
@@ -269,7 +207,7 @@ class Reader {
     }
   }
 
-  const Node root_;
+  const JsonNode root_;
   const ByteAlphabet alphabet_;
   HuggingFaceFile file_;
   std::unordered_map<std::string, std::int32_t> number_of_;

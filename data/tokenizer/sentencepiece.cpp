@@ -243,6 +243,10 @@ std::size_t SentencePieceTokenizer::safe_cut(std::string_view text) const {
   return 0;
 }
 
+std::optional<Tokenizer::OriginalFile> SentencePieceTokenizer::original_file() const {
+  return OriginalFile{"tokenizer.model", model_, processor_->IdToPiece(end_of_document_)};
+}
+
 std::string SentencePieceTokenizer::to_json() const {
   return Json{{"format", kTokenizerFormat},
               {"kind", kKind},

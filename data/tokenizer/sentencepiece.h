@@ -46,6 +46,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::string kind() const override { return kKind; }
   std::string losses() const override { return losses_; }
   std::string to_json() const override;
+  std::optional<OriginalFile> original_file() const override;
 
  private:
   // What may be encoded by itself.

@@ -10,6 +10,7 @@
 #include "data/tokenizer/byte.h"
 #include "data/tokenizer/huggingface.h"
 #include "data/tokenizer/sentencepiece.h"
+#include "data/tokenizer/wordpiece.h"
 #include "data/tokenizer/words.h"
 
 namespace trireme {
@@ -55,6 +56,29 @@ std::unique_ptr<Tokenizer> load_huggingface(const LargeJson& json, const std::st
   return std::make_unique<HuggingFaceTokenizer>(std::move(file), static_cast<std::int32_t>(end_of_document));
 }
 
+std::unique_ptr<Tokenizer> load_wordpiece(const LargeJson& json, const std::string& where) {
+  auto file = WordPieceFile::parse(json_value<std::string>(json, "file", where), where);
+  const auto end_of_document = json_value<std::int64_t>(json, "end_of_document", where);
+  if (end_of_document < 0 || end_of_document >= static_cast<std::int64_t>(file.tokens.size()))
+    throw UserError(where, "key 'end_of_document' is no token", "bring back a good copy");
+  return std::make_unique<WordPieceTokenizer>(std::move(file), static_cast<std::int32_t>(end_of_document));
+}
+
+std::unique_ptr<Tokenizer> import_wordpiece(WordPieceFile file, const std::string& end_of_document,
+                                            const std::string& where) {
+  const std::int32_t end = file.find_end_of_document(end_of_document, where);
+  return std::make_unique<WordPieceTokenizer>(std::move(file), end);
+}
+
+// What the tokenizer_config.json beside a vocab.txt says; without one, as BERT's own tokenizer does.
+bool lowercases(const std::filesystem::path& vocab) {
+  const std::filesystem::path config = vocab.parent_path() / "tokenizer_config.json";
+  if (!std::filesystem::exists(config)) return true;
+  const auto json = parse_json<LargeJson>(read_whole_file(config), config.string());
+  return !json.is_object() || !json.contains("do_lower_case") ||
+         json_value<bool>(json, "do_lower_case", config.string());
+}
+
 std::unique_ptr<Tokenizer> load_sentencepiece(const LargeJson& json, const std::string& where) {
   auto model = from_base64(json_value<std::string>(json, "model", where));
   if (!model) throw UserError(where, "key 'model' is no Base64", "bring back a good copy");
@@ -73,8 +97,9 @@ std::unique_ptr<Tokenizer> read_tokenizer(const LargeJson& json, const std::stri
   if (kind == BpeTokenizer::kKind) return load_bpe(json, where);
   if (kind == HuggingFaceTokenizer::kKind) return load_huggingface(json, where);
   if (kind == SentencePieceTokenizer::kKind) return load_sentencepiece(json, where);
+  if (kind == WordPieceTokenizer::kKind) return load_wordpiece(json, where);
   throw UserError(where, "has a tokenizer of the unknown kind '" + kind + "'",
-                  "use one of: byte, bpe, huggingface, sentencepiece");
+                  "use one of: byte, bpe, huggingface, sentencepiece, wordpiece");
 }
 
 }  // namespace
@@ -89,8 +114,14 @@ std::unique_ptr<Tokenizer> import_tokenizer(const std::filesystem::path& path,
   const std::string where = path.string();
   const std::string text = read_whole_file(path);
   if (path.extension() == ".model") return SentencePieceTokenizer::import(text, end_of_document, where);
+  if (path.extension() == ".txt")
+    return import_wordpiece(WordPieceFile::parse_vocab(text, lowercases(path), where), end_of_document,
+                            where);
   const auto json = parse_json<LargeJson>(text, where);
   if (json.is_object() && !json.contains("format") && json.contains("model")) {
+    const LargeJson& model = json["model"];
+    if (model.is_object() && model.contains("type") && model["type"] == WordPieceFile::kModelType)
+      return import_wordpiece(WordPieceFile::parse(text, where), end_of_document, where);
     auto file = HuggingFaceFile::parse(text, where);
     const std::int32_t end = file.find_end_of_document(end_of_document, where);
     return std::make_unique<HuggingFaceTokenizer>(std::move(file), end);

@@ -42,11 +42,18 @@ class Tokenizer {
   // are those of the whole, whatever follows.  0 if there is no such place.
   virtual std::size_t safe_cut(std::string_view text) const = 0;
 
-  virtual std::string kind() const = 0;  // "byte", "bpe", "huggingface", "sentencepiece"
+  virtual std::string kind() const = 0;  // "byte", "bpe", "huggingface", "sentencepiece", "wordpiece"
   // What decode(encode(bytes)) doesn't bring back, in words for the user; empty if it brings back all.
   virtual std::string losses() const { return {}; }
   // The whole tokenizer; load_tokenizer() has it back.  Equal tokenizers give equal text.
   virtual std::string to_json() const = 0;
+  // A tokenizer of another program, as the file that this program has of it.
+  struct OriginalFile {
+    std::string name;  // what it is usually called
+    std::string contents;
+    std::string end_of_document;  // how that token is written there
+  };
+  virtual std::optional<OriginalFile> original_file() const { return {}; }
   // A short name for exactly this tokenizer: shards carry it.
   std::string identity() const;
 };
@@ -56,9 +63,9 @@ inline constexpr std::array<std::string_view, 2> kMaskNames = {"[MASK]", "<mask>
 
 // Throws a UserError for a file that is no tokenizer of ours.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
-// Also takes tokenizer.json of Hugging Face and, by the name *.model, SentencePiece's models.
-// `end_of_document` is the text of the token that ends a document, for these two; if empty, a usual one is
-// found.
+// Also takes tokenizer.json of Hugging Face and, by the names *.model and *.txt, SentencePiece's models and
+// BERT's vocab.txt.  `end_of_document` is the text of the token that ends a document, for these; if empty, a
+// usual one is found.
 std::unique_ptr<Tokenizer> import_tokenizer(const std::filesystem::path& path,
                                             const std::string& end_of_document);
 // Durable; REFUSES to overwrite.

@@ -8,7 +8,8 @@ namespace trireme {
 
 class Process;
 
-// trireme checkpoint inspect | verify: what a checkpoint holds, and whether all of it is as it was written.
+// trireme checkpoint inspect | verify | import | export: what a checkpoint holds, whether all of it is as it
+// was written, and Hugging Face's folders in and out.
 void add_checkpoint_command(CLI::App& app, Process& process);
 
 }  // namespace trireme

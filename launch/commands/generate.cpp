@@ -1,5 +1,6 @@
 #include "launch/commands/generate.h"
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -32,7 +33,10 @@ void generate_text(const Arguments& arguments, Process& process) {
   std::vector<std::int32_t> prompt = {trained.tokenizer->end_of_document()};
   trained.tokenizer->encode(arguments.prompt, prompt);
   std::cout << arguments.prompt;
-  generate(*trained.model, prompt, arguments.tokens, arguments.sampling, [&](std::int32_t token) {
+  SamplingOptions sampling = arguments.sampling;
+  sampling.vocabulary =
+      std::min<std::int64_t>(trained.tokenizer->vocab_size(), trained.model->options().vocabulary);
+  generate(*trained.model, prompt, arguments.tokens, sampling, [&](std::int32_t token) {
     if (token == trained.tokenizer->end_of_document()) return false;
     std::cout << trained.tokenizer->bytes_of(token) << std::flush;
     return true;

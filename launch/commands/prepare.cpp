@@ -262,7 +262,8 @@ void add_prepare_command(CLI::App& app) {
       .add_option(
           "--tokenizer", options.tokenizer,
           "'byte'; 'bpe', 'sentencepiece' (unigram) or 'sentencepiece-bpe', trained on this text; or a "
-          "file: the tokenizer.json of another data set or of Hugging Face, a *.model of SentencePiece")
+          "file: the tokenizer.json of another data set or of Hugging Face, a *.model of SentencePiece, a "
+          "vocab.txt of BERT")
       ->capture_default_str();
   command.add_option(
       "--end-of-document", options.end_of_document,

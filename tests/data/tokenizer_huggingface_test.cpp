@@ -209,7 +209,6 @@ class HuggingFaceRefusal : public testing::Test {
 
 TEST_F(HuggingFaceRefusal, NamesWhatIsNotSupported) {
   const std::string unsupported = "which is not supported";
-  refuse([](auto& j) { j["model"]["type"] = "WordPiece"; }, "key 'model.type' is \"WordPiece\"", unsupported);
   refuse([](auto& j) { j["model"]["type"] = "Unigram"; }, "'model.type' is \"Unigram\"", unsupported);
   refuse([](auto& j) { j["model"]["byte_fallback"] = true; }, "'model.byte_fallback'", unsupported);
   refuse([](auto& j) { j["model"]["dropout"] = 0.1; }, "'model.dropout' is 0.1", unsupported);

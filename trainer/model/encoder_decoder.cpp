@@ -34,13 +34,13 @@ void fill_padding_documents(Tensor documents_BS, Tensor lengths_B) {
   }
 }
 
-EncoderDecoder::EncoderDecoder(const TransformerOptions& options)
+EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemory memory)
     : options_(options),
       encoder_(parameters_, options, encoder_stack(options)),
       decoder_(parameters_, options, decoder_stack(options),
                options.tied_source_embedding ? &encoder_.token_table() : nullptr),
       loss_(parameters_, options, decoder_.token_table()) {
-  parameters_.allocate();
+  parameters_.allocate(memory);
 }
 
 void EncoderDecoder::allocate(const Limits& limits) {

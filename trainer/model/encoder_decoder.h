@@ -33,7 +33,8 @@ class EncoderDecoder {
   };
 
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
-  explicit EncoderDecoder(const TransformerOptions& options);
+  explicit EncoderDecoder(const TransformerOptions& options,
+                          ParameterMemory memory = ParameterMemory::kValuesAndGradients);
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }

@@ -25,7 +25,7 @@ Tensor as_sequences(Tensor x_MC) {
 
 }  // namespace
 
-MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options)
+MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, ParameterMemory memory)
     : options_(options),
       encoder_(parameters_, options, {.layers = options.layers, .causal = false}),
       transform_([&]() -> std::optional<OutputTransform> {
@@ -33,7 +33,7 @@ MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options)
         return OutputTransform(parameters_, options);
       }()),
       loss_(parameters_, options, encoder_.token_table()) {
-  parameters_.allocate();
+  parameters_.allocate(memory);
 }
 
 void MaskedLanguageModel::allocate(const PassLimits& limits, std::int64_t predictions) {

@@ -25,7 +25,8 @@ struct MaskedTokens {
 class MaskedLanguageModel {
  public:
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
-  explicit MaskedLanguageModel(const TransformerOptions& options);
+  explicit MaskedLanguageModel(const TransformerOptions& options,
+                               ParameterMemory memory = ParameterMemory::kValuesAndGradients);
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }

@@ -6,11 +6,11 @@
 
 namespace trireme {
 
-Transformer::Transformer(const TransformerOptions& options)
+Transformer::Transformer(const TransformerOptions& options, ParameterMemory memory)
     : options_(options),
       decoder_(parameters_, options, {.layers = options.layers}),
       loss_(parameters_, options, decoder_.token_table()) {
-  parameters_.allocate();
+  parameters_.allocate(memory);
 }
 
 void Transformer::allocate(const PassLimits& limits) {

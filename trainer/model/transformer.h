@@ -18,7 +18,8 @@ namespace trireme {
 class Transformer {
  public:
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
-  explicit Transformer(const TransformerOptions& options);
+  explicit Transformer(const TransformerOptions& options,
+                       ParameterMemory memory = ParameterMemory::kValuesAndGradients);
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }

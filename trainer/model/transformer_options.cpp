@@ -124,6 +124,14 @@ std::int64_t default_feed_forward(std::int64_t width, FeedForward activation) {
 }  // namespace
 
 TransformerOptions TransformerOptions::from_config(const ModelConfig& config, std::int64_t vocabulary) {
+  if (config.vocabulary > 0 && config.kind == name_of(ModelKind::kEncoderDecoder))
+    throw UserError("model.vocabulary", "is for models other than an encoder_decoder", "leave it out");
+  if (config.vocabulary > 0 && config.vocabulary < vocabulary) {
+    throw UserError("model.vocabulary",
+                    "is " + std::to_string(config.vocabulary) + ", but the data have " +
+                        std::to_string(vocabulary) + " different tokens",
+                    "set it to 0, or prepare the data with the model's own tokenizer");
+  }
   TransformerOptions options{
       .kind = choice_of<ModelKind>(config.kind),
       .layers = config.layers,
@@ -137,7 +145,7 @@ TransformerOptions TransformerOptions::from_config(const ModelConfig& config, st
       .halting = config.halting,
       .halting_threshold = static_cast<float>(config.halting_threshold),
       .context = config.context,
-      .vocabulary = vocabulary,
+      .vocabulary = config.vocabulary > 0 ? config.vocabulary : vocabulary,
       .norm = choice_of<NormKind>(config.norm),
       .norm_placement = choice_of<NormPlacement>(config.norm_placement),
       .norm_epsilon = static_cast<float>(config.norm_epsilon),

@@ -95,6 +95,7 @@ struct TransformerOptions {
   float dropout = 0.0F;
   float attention_dropout = 0.0F;
 
+  // `vocabulary` is the tokenizer's.  Throws UserError when the config's is smaller.
   static TransformerOptions from_config(const ModelConfig& config, std::int64_t vocabulary);
   // Cache entries that the decoder's self-attentions have.
   std::int64_t cached_layers() const { return loops * layers; }

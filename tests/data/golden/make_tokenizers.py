@@ -147,4 +147,5 @@ def main():
         write_cases(folder, name, [string(rng) for _ in range(count)], model.encode)
 
 
-main()
+if __name__ == "__main__":
+    main()
