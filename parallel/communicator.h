@@ -44,7 +44,7 @@ struct Traffic {
 //
 // Parts are equal, one per rank: who has a rest to share pads it (see ShardedLayout).  Tensors are
 // contiguous, of any type unless said otherwise, and of any size, 0 included.  A group of one is legal and
-// costs nothing. One thread at a time calls a communicator.
+// costs nothing.  One thread at a time calls a communicator.
 //
 // With TRIREME_CHECK_COLLECTIVES=1 in the environment, and in builds with assertions, ranks tell each other
 // what they are about to do before they do it; if they disagree the job ends, naming each rank and its call,

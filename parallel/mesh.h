@@ -52,7 +52,7 @@ class MeshLayout {
 };
 
 // Maps this rank to its place, and hands out a communicator for each axis and for what training asks of
-// several. Their names ("dp") tell whose traffic is whose.
+// several.  Their names ("dp") tell whose traffic is whose.
 class Mesh {
  public:
   static std::optional<std::string> why_not(const MeshShape& shape, int num_ranks) {

@@ -16,7 +16,7 @@ using MpiScratch = std::vector<std::byte>;
 
 // Ours, not MPI's: the tensor is cut into pieces, each piece into one slice per rank; a rank receives its
 // slice from all others, reduces, and, in an all_reduce, sends the result to all, with two pieces on their
-// way at a time. That moves as little as a ring does, in two hops instead of 2(n-1), sums in rank order
+// way at a time.  That moves as little as a ring does, in two hops instead of 2(n-1), sums in rank order
 // wherever an element lies, and is quicker between the processes of one node than MPI_Allreduce.
 std::unique_ptr<Operation> mpi_all_reduce(MpiGroup& group, const Tensor& x, ReduceOp op, MpiScratch& scratch);
 std::unique_ptr<Operation> mpi_all_reduce(MpiGroup& group, std::vector<Tensor> xs, ReduceOp op,

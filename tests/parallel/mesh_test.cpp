@@ -1,6 +1,7 @@
 #include "parallel/mesh.h"
 
-#include <set>
+#include <algorithm>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>

@@ -1,7 +1,6 @@
 #include "parallel/sharded_layout.h"
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include <gtest/gtest.h>
