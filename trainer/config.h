@@ -39,7 +39,8 @@ struct ModelConfig {
   std::string biases = "all";
   std::string positions = "learned";
   double rope_theta = 10000.0;
-  std::int64_t window = 0;  // of attention; 0: all positions
+  bool cross_positions = false;  // of an encoder-decoder, under rope
+  std::int64_t window = 0;       // of attention; 0: all positions
   bool tied_embeddings = true;
   bool tied_source_embedding = true;  // of an encoder-decoder
   double dropout = 0.0;

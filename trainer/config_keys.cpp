@@ -95,6 +95,10 @@ std::vector<ConfigKey> make_keys() {
        "Which linear layers add one: all, only the projection to queries, keys and values, or none."},
       {TRIREME_KEY(model, positions), one_of<Positions>(), "How the model knows where a token stands."},
       {TRIREME_KEY(model, rope_theta), above(1), "Base of the wave lengths under positions rope."},
+      {TRIREME_KEY(model, cross_positions), any(),
+       "Rope also in the attention of an encoder_decoder to its source: it can learn to look as far on in "
+       "the "
+       "source as it stands in the target, at lengths that it has not seen, too."},
       {TRIREME_KEY(model, window), count(0, kLongestContext),
        "Positions that a token can attend to, itself and those before, in an encoder as many behind; 0 is no "
        "limit."},

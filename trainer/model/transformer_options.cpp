@@ -67,6 +67,7 @@ void for_each_encoder_option(Options& options, Visit visit) {
   visit("kind", options.kind);
   visit("encoder_layers", options.encoder_layers);
   visit("tied_source_embedding", options.tied_source_embedding);
+  visit("cross_positions", options.cross_positions);
 }
 
 template <typename Member>
@@ -111,6 +112,7 @@ TransformerOptions TransformerOptions::from_config(const ModelConfig& config, st
       .biases = choice_of<Biases>(config.biases),
       .positions = choice_of<Positions>(config.positions),
       .rope_theta = config.rope_theta,
+      .cross_positions = config.cross_positions,
       .window = config.window,
       .tied_embeddings = config.tied_embeddings,
       .tied_source_embedding = config.tied_source_embedding,

@@ -67,6 +67,7 @@ struct TransformerOptions {
   Biases biases = Biases::kAll;
   Positions positions = Positions::kLearned;
   double rope_theta = 10000.0;
+  bool cross_positions = false;       // rope in cross-attention, too
   std::int64_t window = 0;            // of attention; 0: all positions
   bool tied_embeddings = true;        // the output layer is the token table, the decoder's if there are two
   bool tied_source_embedding = true;  // the encoder's token table is the decoder's
