@@ -15,6 +15,7 @@
 #include "launch/commands/evaluate.h"
 #include "launch/commands/generate.h"
 #include "launch/commands/prepare.h"
+#include "launch/commands/probe.h"
 #include "launch/commands/report.h"
 #include "launch/commands/train.h"
 #include "launch/commands/translate.h"
@@ -41,6 +42,7 @@ void add_commands(CLI::App& app, Process& process) {
   add_generate_command(app, process);
   add_translate_command(app, process);
   add_report_command(app);
+  add_probe_command(app, process);
   add_checkpoint_command(app, process);
   add_data_command(app);
 }

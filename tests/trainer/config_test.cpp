@@ -188,6 +188,9 @@ TEST(Config, ImpossibleCombinationsAreRefused) {
       error_beside_least("model.head_width = 33\nmodel.positions = 'rope'"),
       "run.toml:5: positions rope turns pairs of numbers, and a head has 33; set model.head_width to an even "
       "number");
+  EXPECT_EQ(error_beside_least("model.cross_positions = true\nmodel.positions = 'rope'"),
+            "run.toml:4: model.cross_positions is of an encoder_decoder with positions rope; set both, or "
+            "leave it out");
   EXPECT_EQ(error_beside_least("train.steps = 10\noptim.warmup_steps = 11"),
             "run.toml:5: optim.warmup_steps = 11 is more than train.steps = 10; warm up for fewer steps, or "
             "train for "
