@@ -83,8 +83,8 @@ std::string draw_training_source(const ProbeData& data, Draw& draw) {
 }  // namespace
 
 std::string ProbeData::name() const {
-  return std::string(kProbeTasks[static_cast<std::size_t>(task)]) + "_length" + std::to_string(length) +
-         "_pairs" + std::to_string(training_pairs) + "_seed" + std::to_string(seed);
+  return std::string(name_of(task)) + "_length" + std::to_string(length) + "_pairs" +
+         std::to_string(training_pairs) + "_seed" + std::to_string(seed);
 }
 
 std::int64_t probe_source_size(ProbeTask task, std::int64_t length) {

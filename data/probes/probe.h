@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -20,6 +21,9 @@ namespace trireme {
 enum class ProbeTask : std::uint8_t { kCopy, kReverse, kSort, kAddition, kParity };
 inline constexpr std::array<std::string_view, 5> kProbeTasks = {"copy", "reverse", "sort", "addition",
                                                                 "parity"};
+constexpr std::string_view name_of(ProbeTask task) {
+  return kProbeTasks[static_cast<std::size_t>(task)];
+}
 
 struct ProbePair {
   std::string source;

@@ -83,7 +83,7 @@ std::vector<ProbeCell> make_cells(const Arguments& arguments) {
 
 bool is_among(const std::vector<ProbeResult>& results, const ProbeCell& cell) {
   return std::any_of(results.begin(), results.end(), [&](const ProbeResult& result) {
-    return result.task == kProbeTasks[static_cast<std::size_t>(cell.data.task)] && result.model == cell.model;
+    return result.task == name_of(cell.data.task) && result.model == cell.model;
   });
 }
 

@@ -45,7 +45,7 @@ std::vector<std::int64_t> probe_lengths(const ProbeData& data) {
 ProbeCell make_probe_cell(const std::filesystem::path& config_file, const std::vector<std::string>& overrides,
                           const ProbeData& data, std::int64_t tests, const std::filesystem::path& output) {
   ProbeCell cell{.data = data, .model = config_file.stem(), .tests = tests};
-  const std::string task(kProbeTasks[static_cast<std::size_t>(data.task)]);
+  const std::string task(name_of(data.task));
   const std::int64_t context = probe_source_size(data.task, longest_length(data)) + 1;
   std::vector<std::string> all = overrides;
   all.push_back("run.directory=" + (output / "runs" / (task + "_" + cell.model)).string());
@@ -85,7 +85,7 @@ ProbeResult score_probe(const ProbeCell& cell, Process& process) {
   TrainedTranslator trained = load_translator(directory, /*average=*/1, ranks);
   const std::int64_t tokens = std::max(kTokensAtOnce, trained.model->options().context);
   trained.model->allocate({.source_tokens = tokens, .target_tokens = tokens});
-  ProbeResult result{.task = std::string(kProbeTasks[static_cast<std::size_t>(cell.data.task)]),
+  ProbeResult result{.task = std::string(name_of(cell.data.task)),
                      .model = cell.model,
                      .steps = trained.state.step,
                      .seed = cell.config.run.seed,
