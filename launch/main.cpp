@@ -17,6 +17,7 @@
 #include "launch/commands/fill.h"
 #include "launch/commands/generate.h"
 #include "launch/commands/prepare.h"
+#include "launch/commands/probe.h"
 #include "launch/commands/report.h"
 #include "launch/commands/train.h"
 #include "launch/commands/translate.h"
@@ -45,6 +46,7 @@ void add_commands(CLI::App& app, Process& process) {
   add_attention_command(app, process);
   add_fill_command(app, process);
   add_report_command(app);
+  add_probe_command(app, process);
   add_checkpoint_command(app, process);
   add_data_command(app);
 }

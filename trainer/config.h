@@ -44,6 +44,7 @@ struct ModelConfig {
   std::string biases = "all";
   std::string positions = "learned";
   double rope_theta = 10000.0;
+  bool cross_positions = false;       // of an encoder-decoder, under rope
   std::string rope_scaling = "none";  // none | linear | llama3 | yarn
   double rope_factor = 1.0;
   std::int64_t rope_original_context = 0;   // of llama3 and yarn

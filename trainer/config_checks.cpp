@@ -120,6 +120,11 @@ class Checks {
           "for example model.kv_heads = " +
               std::to_string(largest_divisor(model.heads, std::min(model.kv_heads, model.heads))));
     }
+    if (model.cross_positions && !(translates() && model.positions == "rope")) {
+      throw UserError(where({"model.cross_positions", "model.positions", "model.kind"}),
+                      "model.cross_positions is of an encoder_decoder with positions rope",
+                      "set both, or leave it out");
+    }
     const std::int64_t head_width = model.head_width > 0 ? model.head_width : model.width / model.heads;
     if (model.positions == "rope" && head_width % 2 != 0) {
       throw UserError(where({"model.positions", "model.head_width", "model.heads"}),

@@ -109,6 +109,10 @@ std::vector<ConfigKey> make_keys() {
        "Which linear layers add one: all, only the projection to queries, keys and values, or none."},
       {TRIREME_KEY(model, positions), one_of<Positions>(), "How the model knows where a token stands."},
       {TRIREME_KEY(model, rope_theta), above(1), "Base of the wave lengths under positions rope."},
+      {TRIREME_KEY(model, cross_positions), any(),
+       "Rope also in the attention of an encoder_decoder to its source: it can learn to look as far on in "
+       "the "
+       "source as it stands in the target, at lengths that it has not seen, too."},
       {TRIREME_KEY(model, rope_scaling), one_of<RopeScaling>(),
        "How rope's wave lengths are stretched for a context longer than that of an earlier training."},
       {TRIREME_KEY(model, rope_factor), at_least(1), "How many times as long they become, at most."},

@@ -13,9 +13,6 @@
 namespace trireme {
 namespace {
 
-// What a batch script takes for "start me again": Slurm's RequeueExit, launch/slurm.sbatch.
-constexpr int kRequeueExitCode = 85;
-
 struct Arguments {
   std::string config;
   std::vector<std::string> overrides;

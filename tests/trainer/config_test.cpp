@@ -199,6 +199,9 @@ TEST(Config, ImpossibleCombinationsAreRefused) {
   EXPECT_EQ(error_beside_least("model.halting = true"),
             "run.toml:4: model.halting is set, but there is one loop, after which every position halts; set "
             "model.loops to the most that a position may take");
+  EXPECT_EQ(error_beside_least("model.cross_positions = true\nmodel.positions = 'rope'"),
+            "run.toml:4: model.cross_positions is of an encoder_decoder with positions rope; set both, or "
+            "leave it out");
   EXPECT_EQ(error_beside_least("train.steps = 10\noptim.warmup_steps = 11"),
             "run.toml:5: optim.warmup_steps = 11 is more than train.steps = 10; warm up for fewer steps, or "
             "train for "
@@ -329,7 +332,7 @@ TEST(Config, HelpNamesEveryKey) {
 TEST(Config, FuzzedTextNeverCrashes) {
   std::vector<std::string> seeds = {kLeast, reference_toml()};
   for (const auto& entry : std::filesystem::directory_iterator(recipes()))
-    seeds.push_back(read_file(entry.path()));
+    if (entry.is_regular_file()) seeds.push_back(read_file(entry.path()));
   const std::vector<std::string> scraps = {"[",
                                            "]",
                                            "[[",

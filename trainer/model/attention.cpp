@@ -154,12 +154,14 @@ void SelfAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Acti
 }
 
 CrossAttention::CrossAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
-                               std::int64_t block, const TransformerOptions& options, float out_stddev)
+                               std::int64_t block, const TransformerOptions& options,
+                               const PositionTables& positions, float out_stddev)
     : block_(block),
       width_(options.width),
       heads_(options.heads),
       kv_heads_(options.kv_heads),
       head_width_(options.head_width),
+      positions_(options.cross_positions ? &positions : nullptr),
       query_(parameters, name + ".query", width_, query_width(), options.biases != Biases::kNone,
              options.init_stddev),
       key_value_(parameters, name + ".key_value", width_, kv_width(), options.biases != Biases::kNone,
@@ -187,8 +189,16 @@ HeadAttention::Heads CrossAttention::split_heads(Tensor q_NE, Tensor kv_MG, cons
           .v_BSKD = kv_BSXD.slice(2, kv_heads_, 2 * kv_heads_)};
 }
 
+Tensor CrossAttention::queries_by_position(Tensor q_NE, const Pass& pass) const {
+  return q_NE.view({pass.batch, pass.sequence, heads_, head_width_});
+}
+
 void CrossAttention::project_memory(Tensor kv_BSG, const Memory& memory, Stream stream) const {
   key_value_.forward(kv_BSG.view({memory.batch * memory.sequence, kv_width()}), memory.x_MC, stream);
+  if (positions_ == nullptr) return;
+  const Tensor kv_BSXD = kv_BSG.view({memory.batch, memory.sequence, 2 * kv_heads_, head_width_});
+  rope_forward(kv_BSXD.slice(2, 0, kv_heads_), positions_->rope_cos_PD(), positions_->rope_sin_PD(), 0, {},
+               stream);
 }
 
 void CrossAttention::forward(Tensor y_NC, Tensor x_NC, const Activations& activations,
@@ -197,6 +207,10 @@ void CrossAttention::forward(Tensor y_NC, Tensor x_NC, const Activations& activa
   const Memory& memory = *pass.memory;
   const Tensor q = pass.rows_of(activations.q_NE);
   query_.forward(q, x_NC, pass.stream);
+  if (positions_ != nullptr) {
+    rope_forward(queries_by_position(q, pass), positions_->rope_cos_PD(), positions_->rope_sin_PD(),
+                 pass.cache != nullptr ? pass.cache->length : 0, {}, pass.stream);
+  }
   Tensor kv;
   if (pass.cache != nullptr) {
     kv = pass.cache->memory_BSG[static_cast<std::size_t>(block_)];
@@ -214,9 +228,15 @@ void CrossAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Act
   const Tensor dq = pass.rows_of(scratch.dq_NE);
   const Tensor dkv = rows_of_memory(scratch.dkv_MG);
   const Tensor dmemory = rows_of_memory(scratch.dmemory_MC);
-  attention_.backward(split_heads(dq, dkv, memory), dy_NC,
+  const HeadAttention::Heads dheads = split_heads(dq, dkv, memory);
+  attention_.backward(dheads, dy_NC,
                       split_heads(pass.rows_of(activations.q_NE), rows_of_memory(activations.kv_MG), memory),
                       memory_mask(memory), activations.heads, scratch.heads, reducer, pass);
+  if (positions_ != nullptr) {
+    for (const Tensor& dx : {queries_by_position(dq, pass), dheads.k_BSKD}) {
+      rope_backward(dx, positions_->rope_cos_PD(), positions_->rope_sin_PD(), 0, {}, pass.stream);
+    }
+  }
   key_value_.backward(dmemory, dkv, memory.x_MC, reducer, pass.stream);
   accumulate(memory.dx_MC, dmemory, pass.stream);
   query_.backward(dx_NC, dq, x_NC, reducer, pass.stream);

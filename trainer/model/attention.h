@@ -97,7 +97,8 @@ class SelfAttention {
 };
 
 // Queries are made of x, keys and values of the pass's memory, all of which every query sees: no window, and
-// no positions but those that the memory holds.
+// no positions but those that the memory holds; with the option cross_positions rope also turns queries by
+// their places in the target and keys by theirs in the source, so that a score knows how far they are apart.
 class CrossAttention {
  public:
   struct Activations {
@@ -112,9 +113,9 @@ class CrossAttention {
     HeadAttention::Scratch heads;
   };
 
-  // `layer` picks the dropout mask, `block` the cache entry.
+  // `layer` picks the dropout mask, `block` the cache entry.  `positions` must outlive the layer.
   CrossAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, std::int64_t block,
-                 const TransformerOptions& options, float out_stddev);
+                 const TransformerOptions& options, const PositionTables& positions, float out_stddev);
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
@@ -129,6 +130,8 @@ class CrossAttention {
 
  private:
   HeadAttention::Heads split_heads(Tensor q_NE, Tensor kv_MG, const Memory& memory) const;
+  // Queries as their places in the target are counted: hypotheses that share a memory stand at one.
+  Tensor queries_by_position(Tensor q_NE, const Pass& pass) const;
   std::int64_t query_width() const { return heads_ * head_width_; }
   std::int64_t kv_width() const { return 2 * kv_heads_ * head_width_; }
 
@@ -137,6 +140,7 @@ class CrossAttention {
   std::int64_t heads_;
   std::int64_t kv_heads_;
   std::int64_t head_width_;
+  const PositionTables* positions_;  // none without the option
   Linear query_;
   Linear key_value_;
   HeadAttention attention_;

@@ -31,7 +31,7 @@ TransformerBlock::TransformerBlock(ParameterBuffer& parameters, const StackOptio
       cross_attention_([&]() -> std::optional<CrossAttention> {
         if (!stack.cross_attention) return std::nullopt;
         return CrossAttention(parameters, part_name(stack, index, "cross_attention"), cross_layer_, index,
-                              options, out_stddev);
+                              options, positions, out_stddev);
       }()),
       mlp_norm_(parameters, part_name(stack, index, "mlp_norm"), options),
       mlp_(parameters, part_name(stack, index, "mlp"), options, out_stddev) {}

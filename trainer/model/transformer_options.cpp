@@ -67,6 +67,7 @@ void for_each_encoder_option(Options& options, Visit visit) {
   visit("kind", options.kind);
   visit("encoder_layers", options.encoder_layers);
   visit("tied_source_embedding", options.tied_source_embedding);
+  visit("cross_positions", options.cross_positions);
 }
 
 // Of a model that stretches its wave lengths.
@@ -153,6 +154,7 @@ TransformerOptions TransformerOptions::from_config(const ModelConfig& config, st
       .biases = choice_of<Biases>(config.biases),
       .positions = choice_of<Positions>(config.positions),
       .rope_theta = config.rope_theta,
+      .cross_positions = config.cross_positions,
       .rope_scaling = choice_of<RopeScaling>(config.rope_scaling),
       .rope_factor = config.rope_factor,
       .rope_original_context = config.rope_original_context,

@@ -75,6 +75,7 @@ struct TransformerOptions {
   Biases biases = Biases::kAll;
   Positions positions = Positions::kLearned;
   double rope_theta = 10000.0;
+  bool cross_positions = false;  // rope in cross-attention, too
   RopeScaling rope_scaling = RopeScaling::kNone;
   double rope_factor = 1.0;                 // times as long
   std::int64_t rope_original_context = 0;   // of llama3 and yarn: L of the training before

@@ -148,15 +148,16 @@ def sinusoids(first=0):
     return torch.stack((angle.sin(), angle.cos()), -1).reshape(CONTEXT, WIDTH)
 
 
-def rotate(o, x):
-    """RoPE of x [B, H, T, D], the first half of D with the second."""
+def rotate(x, theta, stretched=None, positions=None):
+    """RoPE of x [..., T, D], the first half of D with the second; by the frequencies of theta, or of another case."""
     half = x.shape[-1] // 2
-    frequency = o["rope_theta"] ** (-torch.arange(half, dtype=torch.float64) / half)
-    amplitude = 1.0
-    if "stretched" in o:
-        frequency = torch.tensor(FREQUENCIES[o["stretched"]]["radians"], dtype=torch.float64)
-        amplitude = FREQUENCIES[o["stretched"]]["amplitude"]
-    angle = positions_of(o)[:, None, :, None] * frequency
+    frequency, amplitude = theta ** (-torch.arange(half, dtype=torch.float64) / half), 1.0
+    if stretched:
+        frequency = torch.tensor(FREQUENCIES[stretched]["radians"], dtype=torch.float64)
+        amplitude = FREQUENCIES[stretched]["amplitude"]
+    if positions is None:
+        positions = torch.arange(x.shape[-2])
+    angle = positions[..., None] * frequency
     a, b = x[..., :half], x[..., half:]
     return amplitude * torch.cat((a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()), -1)
 
@@ -222,7 +223,7 @@ def forward_loss(o, p, tokens, targets):
         qkv = linear(name + ".qkv", x).view(BATCH, CONTEXT, heads + 2 * kv_heads, head_width).transpose(1, 2)
         q, k, v = qkv.split((heads, kv_heads, kv_heads), 1)
         if o["positions"] == "rope":
-            q, k = rotate(o, q), rotate(o, k)
+            q, k = (rotate(x, o["rope_theta"], o.get("stretched"), positions_of(o)[:, None]) for x in (q, k))
         k, v = (kv.repeat_interleave(heads // kv_heads, 1) for kv in (k, v))
         distance = torch.arange(CONTEXT)[:, None] - torch.arange(CONTEXT)
         scores = q @ k.transpose(-1, -2) / math.sqrt(head_width)

@@ -16,7 +16,7 @@ from make_language_model import (INIT_STDDEV, PONDER_COST, VOCABULARY, WIDTH, ac
 LAYERS, ENCODER_LAYERS = 2, 3
 PAPER = {"heads": 3, "kv_heads": 3, "head_width": 16, "feed_forward": 100, "norm": "layer", "norm_placement": "post",
          "norm_epsilon": 1e-5, "activation": "relu", "biases": "all", "positions": "sinusoidal", "rope_theta": 10000.0,
-         "window": 0, "tied_embeddings": True, "tied_source_embedding": True}
+         "cross_positions": False, "window": 0, "tied_embeddings": True, "tied_source_embedding": True}
 MODELS = {
     "paper": {},
     "modern": {"heads": 4, "kv_heads": 2, "head_width": 10, "norm": "rms", "norm_placement": "pre",
@@ -24,6 +24,7 @@ MODELS = {
                "rope_theta": 500.0, "tied_embeddings": False, "tied_source_embedding": False},
     "looped": {"norm_placement": "pre", "loops": 2, "halting": False, "halting_threshold": 0.99},
     "halting": {"loops": 3, "halting": True, "halting_threshold": 0.9},
+    "cross_positions": {"kv_heads": 1, "positions": "rope", "rope_theta": 500.0, "cross_positions": True},
 }
 STEPS, END = 20, 0
 LENGTHS = [((12, 9), (5, 11), (1, 1), (8, 3)), ((4, 7), (13, 10), (7, 7), (2, 12))]  # of sources and targets, no ends
@@ -108,7 +109,10 @@ def forward(o, p, source, target):
 
     def cross_attention(name, x, memory):
         k, v = split(linear(name + ".key_value", memory)).chunk(2, 0)
-        return attend(name, split(linear(name + ".query", x)), k, v, False)
+        q = split(linear(name + ".query", x))
+        if o["cross_positions"]:
+            q, k = rotate(q, o["rope_theta"]), rotate(k, o["rope_theta"])
+        return attend(name, q, k, v, False)
 
     def stack(prefix, layers, tokens, memory):
         x = p["encoder.embedding.token" if o["tied_source_embedding"] else prefix + "embedding.token"][tokens]
@@ -181,7 +185,7 @@ def train(o):
         for name, v in parameters.items():
             if name.endswith("qkv.bias") and o["positions"] != "rope":
                 v[queries:queries + keys] = 0
-            if name.endswith("key_value.bias"):
+            if name.endswith("key_value.bias") and not o["cross_positions"]:
                 v[:keys] = 0
         sums = {name: v.abs().sum().item() for name, v in parameters.items()}
     return {"options": o, "losses": losses, "gradient_norms": norms, "sums_of_magnitudes": sums}

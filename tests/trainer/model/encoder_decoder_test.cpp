@@ -43,6 +43,14 @@ const Variant kVariants[] = {
        o.tied_embeddings = false;
        o.tied_source_embedding = false;
      }},
+    {"cross_positions",
+     [](TransformerOptions& o) {
+       o.heads = 4;
+       o.kv_heads = 2;
+       o.head_width = 6;
+       o.positions = Positions::kRope;
+       o.cross_positions = true;
+     }},
     {"learned",
      [](TransformerOptions& o) {
        o.norm_placement = NormPlacement::kPre;
