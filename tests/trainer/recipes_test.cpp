@@ -6,12 +6,14 @@
 #include <gtest/gtest.h>
 
 #include "trainer/config.h"
-#include "trainer/model/loss.h"
-#include "trainer/model/stack.h"
-#include "trainer/model/transformer_options.h"
+#include "trainer/model/encoder_decoder.h"
+#include "trainer/model/masked_language_model.h"
+#include "trainer/model/transformer.h"
 
 namespace trireme {
 namespace {
+
+const std::filesystem::path kConfigs = std::filesystem::path(TRIREME_SOURCE_DIR) / "configs";
 
 struct Model {
   std::int64_t vocabulary;  // of the data that the recipe speaks of
@@ -27,28 +29,24 @@ const std::map<std::string, Model> kRecipes = {
     {"llama_70b", {128256, 70'553'706'496}},   {"transformer_base", {37000, 63'082'496}},
     {"transformer_big", {37000, 214'245'376}}, {"translate_small", {3000, 4'560'576}},
     {"quickstart", {2048, 3'749'376}},         {"tiny", {257, 34'720}},
+    {"bert_base", {30522, 109'514'298}},
 };
 
-// Those that the model's layers would add; the models themselves would make the memory, too.
 std::int64_t count_parameters(const TransformerOptions& options) {
-  ParameterBuffer parameters;
-  if (options.kind == ModelKind::kEncoderDecoder) {
-    const TransformerStack encoder(parameters, options,
-                                   {.prefix = "encoder.", .layers = options.encoder_layers, .causal = false});
-    const TransformerStack decoder(parameters, options,
-                                   {.prefix = "decoder.", .layers = options.layers, .cross_attention = true},
-                                   options.tied_source_embedding ? &encoder.token_table() : nullptr);
-  } else {
-    const TransformerStack decoder(parameters, options, {.layers = options.layers});
+  switch (options.kind) {
+    case ModelKind::kDecoder:
+      return Transformer(options, ParameterMemory::kNone).parameters().num_parameters();
+    case ModelKind::kEncoderDecoder:
+      return EncoderDecoder(options, ParameterMemory::kNone).parameters().num_parameters();
+    case ModelKind::kEncoder:
+      return MaskedLanguageModel(options, ParameterMemory::kNone).parameters().num_parameters();
   }
-  if (!options.tied_embeddings) LanguageModelLoss(parameters, options.vocabulary, options.width, 0.0F);
-  return parameters.num_parameters();
+  return 0;
 }
 
 TEST(Recipes, EachLoadsAndIsTheModelOfItsName) {
   std::size_t found = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::filesystem::path(TRIREME_SOURCE_DIR) / "configs")) {
+  for (const auto& entry : std::filesystem::directory_iterator(kConfigs)) {
     const std::string name = entry.path().stem();
     if (entry.path().extension() != ".toml" || name == "reference") continue;
     SCOPED_TRACE(name);
@@ -61,6 +59,16 @@ TEST(Recipes, EachLoadsAndIsTheModelOfItsName) {
     EXPECT_EQ(count_parameters(TransformerOptions::from_config(config.model, vocabulary)), parameters);
   }
   EXPECT_EQ(found, kRecipes.size()) << "a row of this test has no recipe";
+}
+
+TEST(Recipes, ProbesLoad) {
+  int found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(kConfigs / "probes")) {
+    if (entry.path().extension() != ".toml") continue;
+    EXPECT_NO_THROW(load_config(entry.path().string(), {})) << entry.path();
+    ++found;
+  }
+  EXPECT_GE(found, 6);
 }
 
 }  // namespace
