@@ -238,6 +238,7 @@ TEST(Prepare, RefusesWhatCannotBe) {
   const TempDir dir;
   write_durably(dir / "a.txt", "some text");
   write_durably(dir / "empty.txt", "");
+  write_durably(dir / "a.json", "some text");
   const auto refuse = [&](const std::function<void(PrepareOptions&)>& spoil, const auto& message) {
     PrepareOptions options = options_for(dir / "a.txt", dir / "out");
     spoil(options);
@@ -253,7 +254,7 @@ TEST(Prepare, RefusesWhatCannotBe) {
   refuse([](auto& options) { options.validation_fraction = std::nan(""); },
          HasSubstr("--validation-fraction"));
   refuse([](auto& options) { options.shard_tokens = 0; }, HasSubstr("--shard-tokens: is 0"));
-  refuse([&](auto& options) { options.tokenizer = dir / "a.txt"; }, HasSubstr("a.txt: is not valid JSON"));
+  refuse([&](auto& options) { options.tokenizer = dir / "a.json"; }, HasSubstr("a.json: is not valid JSON"));
   refuse([&](auto& options) { options.output = dir / "a.txt"; }, HasSubstr("a.txt: is a file"));
   refuse([&](auto& options) { options.output = dir / "a.txt/out"; }, HasSubstr("cannot create the folder"));
   refuse([&](auto& options) { options.output = dir.path(); }, HasSubstr("holds files that are no data set"));
