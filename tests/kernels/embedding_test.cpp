@@ -29,31 +29,31 @@ constexpr Case kCases[] = {{1, 1, 1, 1, 0, 0.0F},
 
 struct Positions {
   reference::Tokens expected;  // of each token
-  reference::Tokens given;
+  Operand given = Operand::zeros({0});
 
   explicit Positions(const Case& c) : expected(random_tokens(c.b * c.t, static_cast<std::int32_t>(c.t), 5)) {
     if (c.is_packed) {
-      given = expected;
+      given = Operand::of(expected, {c.b, c.t});
       return;
     }
     for (std::int64_t n = 0; n < c.b * c.t; ++n) {
       expected[static_cast<std::size_t>(n)] = static_cast<std::int32_t>(c.first_position + n % c.t);
     }
   }
-  Tensor positions_BT(const Case& c) { return c.is_packed ? as_tensor(given, {c.b, c.t}) : Tensor(); }
+  Tensor positions_BT(const Case& c) const { return c.is_packed ? given.tensor() : Tensor(); }
 };
 
 TEST(Embedding, Forward) {
   for (const Case& c : kCases) {
-    reference::Tokens tokens = random_tokens(c.b * c.t, c.v, 1);
+    const reference::Tokens tokens = random_tokens(c.b * c.t, c.v, 1);
+    const Operand tokens_BT = Operand::of(tokens, {c.b, c.t});
     const Operand token_table = Operand::random({c.v, c.c}, 2);
     const Operand position_table = Operand::random({c.t + 20, c.c}, 3);
     const Operand x = Operand::poisoned({c.b, c.t, c.c});
     const Dropout dropout{.probability = c.dropout, .key = 9, .offset = 400};
     Positions positions(c);
-    embedding_forward(x, as_tensor(tokens, {c.b, c.t}), token_table,
-                      c.has_positions ? position_table.tensor() : Tensor(), c.first_position,
-                      positions.positions_BT(c), c.scale, dropout, {});
+    embedding_forward(x, tokens_BT, token_table, c.has_positions ? position_table.tensor() : Tensor(),
+                      c.first_position, positions.positions_BT(c), c.scale, dropout, test_stream());
     x.expect_near(reference::embedding(tokens, token_table.doubles(),
                                        c.has_positions ? position_table.doubles() : reference::Array(),
                                        positions.expected, c.scale, dropout, c.c),
@@ -64,7 +64,8 @@ TEST(Embedding, Forward) {
 TEST(Embedding, Backward) {
   for (Case c : kCases) {
     c.first_position = 0;
-    reference::Tokens tokens = random_tokens(c.b * c.t, c.v, 1);
+    const reference::Tokens tokens = random_tokens(c.b * c.t, c.v, 1);
+    const Operand tokens_BT = Operand::of(tokens, {c.b, c.t});
     Positions positions(c);
     const Operand dx = Operand::random({c.b, c.t, c.c}, 2);
     const Operand dtokens = Operand::random({c.v, c.c}, 3);
@@ -74,8 +75,8 @@ TEST(Embedding, Backward) {
     reference::Array expected_positions = c.has_positions ? dpositions.doubles() : reference::Array();
     reference::embedding_backward(expected_tokens, expected_positions, dx.doubles(), tokens,
                                   positions.expected, c.scale, dropout, c.c);
-    embedding_backward(dtokens, c.has_positions ? dpositions.tensor() : Tensor(), dx,
-                       as_tensor(tokens, {c.b, c.t}), positions.positions_BT(c), c.scale, dropout, {});
+    embedding_backward(dtokens, c.has_positions ? dpositions.tensor() : Tensor(), dx, tokens_BT,
+                       positions.positions_BT(c), c.scale, dropout, test_stream());
     dtokens.expect_near(expected_tokens, 1e-5, "dtoken_table");
     if (c.has_positions) dpositions.expect_near(expected_positions, 1e-5, "dposition_table");
   }

@@ -1,15 +1,17 @@
-// Ops on rows that lie apart, in bf16, aligned and not: gated activations, RoPE, cross-entropy.
+// Ops on rows that lie apart, in bf16, aligned and not: embeddings, gated activations, RoPE, cross-entropy.
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "kernels/cross_entropy.h"
+#include "kernels/embedding.h"
 #include "kernels/gated_activation.h"
 #include "kernels/rope.h"
 #include "tests/kernels/cuda/tolerance.h"
 #include "tests/kernels/operand.h"
 #include "tests/reference/activation.h"
 #include "tests/reference/cross_entropy.h"
+#include "tests/reference/embedding.h"
 #include "tests/reference/rope.h"
 
 namespace trireme {
@@ -125,6 +127,45 @@ TEST(CudaRows, CrossEntropy) {
                                                              c.smoothing, static_cast<double>(kScale), c.v);
     cross_entropy_backward(logits, logits, lse, targets_N, c.smoothing, kScale, test_stream());
     expect_as_good_as(logits, rounded(gradient, c.dtype), gradient, "dlogits");
+  }
+}
+
+// More rows than classes that they are dealt out in, tokens that occur often, and tables of either type.
+TEST(CudaRows, Embedding) {
+  struct Case {
+    std::int64_t b, t, c;
+    std::int32_t v;
+    DType position_dtype;
+    bool by_position;
+  };
+  for (const Case& c :
+       {Case{3, 70, 64, 150, kBf16, true}, {2, 40, 33, 5, kFp32, false}, {1, 65, 2056, 70, kFp32, true}}) {
+    SCOPED_TRACE(testing::Message() << c.b << " x " << c.t << " x " << c.c);
+    const reference::Tokens tokens = random_tokens(c.b * c.t, c.v, 1);
+    reference::Tokens positions = random_tokens(c.b * c.t, static_cast<std::int32_t>(c.t), 2);
+    const Operand tokens_BT = Operand::of(tokens, {c.b, c.t});
+    const Operand positions_BT = Operand::of(positions, {c.b, c.t});
+    for (std::int64_t n = 0; !c.by_position && n < c.b * c.t; ++n)
+      positions[static_cast<std::size_t>(n)] = static_cast<std::int32_t>(n % c.t);
+    const Tensor given = c.by_position ? positions_BT.tensor() : Tensor();
+    const Operand token_table = Operand::random({c.v, c.c}, 3, 1.0, {}, kBf16);
+    const Operand position_table = Operand::random({c.t, c.c}, 4, 1.0, {}, c.position_dtype);
+    const Operand x = Operand::poisoned({c.b, c.t, c.c}, {}, kBf16);
+    const Dropout dropout{.probability = 0.2F, .key = 9, .offset = 400};
+    constexpr float kScale = 3.0F;
+    const Array exact = reference::embedding(tokens, token_table.doubles(), position_table.doubles(),
+                                             positions, kScale, dropout, c.c);
+    embedding_forward(x, tokens_BT, token_table, position_table, 0, given, kScale, dropout, test_stream());
+    expect_as_good_as(x, rounded(exact, kBf16), exact, "x");
+
+    const Operand dx = Operand::random({c.b, c.t, c.c}, 5, 1.0, {}, kBf16);
+    const Operand dtokens = Operand::random({c.v, c.c}, 6), dpositions = Operand::random({c.t, c.c}, 7);
+    Array expected_tokens = dtokens.doubles(), expected_positions = dpositions.doubles();
+    reference::embedding_backward(expected_tokens, expected_positions, dx.doubles(), tokens, positions,
+                                  kScale, dropout, c.c);
+    embedding_backward(dtokens, dpositions, dx, tokens_BT, given, kScale, dropout, test_stream());
+    dtokens.expect_near(expected_tokens, 1e-5, "dtoken_table");
+    dpositions.expect_near(expected_positions, 1e-5, "dposition_table");
   }
 }
 
