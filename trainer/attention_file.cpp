@@ -46,8 +46,10 @@ void write_attention_file(const std::filesystem::path& path, const AttentionRead
   Hdf5Writer file(path);
   file.set_attribute("format", std::string("trireme attention"));
   file.set_attribute("checkpoint", checkpoint);
-  const auto loss = static_cast<float>(reading.loss);
-  file.write("loss", std::span(&loss, 1));
+  if (reading.loss) {
+    const auto loss = static_cast<float>(*reading.loss);
+    file.write("loss", std::span(&loss, 1));
+  }
   for (const AttentionMaps& maps : reading.maps) write_maps(file, maps);
   file.commit(IfExists::kReplace);
 }

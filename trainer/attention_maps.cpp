@@ -5,10 +5,12 @@
 #include <cmath>
 #include <utility>
 
+#include "data/masking.h"
 #include "data/user_error.h"
 #include "data/utf8.h"
 #include "kernels/attention_probabilities.h"
 #include "kernels/cross_entropy.h"
+#include "trainer/fill_masks.h"
 #include "trainer/translate.h"
 
 namespace trireme {
@@ -49,7 +51,10 @@ std::vector<std::int32_t> encoded(Tokenizer& tokenizer, std::string_view text) {
 
 TokenTexts with_texts(std::vector<std::int32_t> tokens, const Tokenizer& tokenizer) {
   TokenTexts result;
-  for (const std::int32_t token : tokens) result.texts.push_back(token_label(tokenizer.bytes_of(token)));
+  const std::int32_t mask = mask_token_of(tokenizer);
+  for (const std::int32_t token : tokens) {
+    result.texts.push_back(token_label(token == mask ? kMaskInText : tokenizer.bytes_of(token)));
+  }
   result.tokens = std::move(tokens);
   return result;
 }
@@ -122,6 +127,25 @@ AttentionReading read_attention(TrainedModel& trained, std::string_view text) {
   AttentionReading reading{.maps = {}, .loss = loss / static_cast<double>(length - 1)};
   const TokenTexts shown = with_texts(std::move(tokens), *trained.tokenizer);
   reading.maps.push_back(recorder.take(AttentionKind::kDecoder, shown, shown));
+  return reading;
+}
+
+AttentionReading read_attention(TrainedMaskedModel& trained, std::string_view text) {
+  const TransformerOptions& options = trained.model->options();
+  std::vector<std::int32_t> tokens = masked_text(text, *trained.tokenizer).tokens;
+  const std::int64_t length = std::ssize(tokens);
+  if (length < 3) throw UserError("--text", "is empty", "give some text to look at");
+  check_tokens("--text", length, options.context);
+  check_numbers(static_cast<double>(options.loops * options.layers * options.heads) *
+                static_cast<double>(length * length));
+
+  trained.model->allocate({.batch = 1, .sequence = length}, /*predictions=*/1);
+  Recorder recorder;
+  trained.model->hidden_states(as_tensor(tokens),
+                               {.batch = 1, .sequence = length, .attention_observer = &recorder});
+  const TokenTexts shown = with_texts(std::move(tokens), *trained.tokenizer);
+  AttentionReading reading;
+  reading.maps.push_back(recorder.take(AttentionKind::kEncoder, shown, shown));
   return reading;
 }
 

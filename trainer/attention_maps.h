@@ -34,7 +34,8 @@ struct AttentionMaps {
 
 struct AttentionReading {
   std::vector<AttentionMaps> maps;  // one for each kind that the model has
-  double loss = 0.0;                // of the text, or the target; nats per token
+  // Of the text, or the target, in nats per token; none of a model that fills in.
+  std::optional<double> loss;
 };
 
 // Means over the queries.
@@ -47,6 +48,8 @@ HeadFigures figures_of_head(std::span<const float> p_TS, std::int64_t num_keys);
 // Text goes in as in training: behind the end of another.  Throw UserError for a text without tokens, with
 // more than the model's context, or whose maps are too many to keep.
 AttentionReading read_attention(TrainedModel& trained, std::string_view text);
+// Tokens may be masked, as for fill_masks.
+AttentionReading read_attention(TrainedMaskedModel& trained, std::string_view text);
 // Without a target: of the translation that a beam search finds.
 AttentionReading read_attention(TrainedTranslator& trained, std::string_view source,
                                 const std::optional<std::string>& target);

@@ -164,8 +164,9 @@ std::string tiles(const AttentionReading& reading, const AttentionPage& page) {
     }
   }
   return "<dl class=tiles>\n" +
-         tile("Loss", readable_number(reading.loss, 4),
-              "nats per token, perplexity " + readable_number(std::exp(reading.loss), 3)) +
+         (reading.loss ? tile("Loss", readable_number(*reading.loss, 4),
+                              "nats per token, perplexity " + readable_number(std::exp(*reading.loss), 3))
+                       : "") +
          tile("Heads", std::to_string(heads), "in all layers") +
          tile("Sharpest", readable_number(sharpest.value, 3), "nats: " + sharpest.where) +
          tile("Widest", readable_number(widest.value, 3), "nats: " + widest.where) +

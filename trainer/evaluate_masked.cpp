@@ -54,4 +54,24 @@ MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, cons
   return {.loss = loss_sum / targets, .accuracy = hits / targets};
 }
 
+AttentionEntropies evaluate_attention(MaskedLanguageModel& model, TokenDataset& data, const Masking& masking,
+                                      Documents documents, std::int64_t sequences, Communicator& data_axis) {
+  const std::int64_t context = model.options().context;
+  Batch batch;
+  MaskedBatch masked;
+  const auto pass = [&](std::int64_t i, AttentionObserver& observer) {
+    read_windows(data, i, 1, context, documents, batch);
+    const BatchTensors tensors(batch);
+    mask_tokens(batch.inputs, context, i, masking, masked);
+    model.hidden_states({masked.inputs.data(), DType::kInt32, {1, context}},
+                        {.batch = 1,
+                         .sequence = context,
+                         .documents_BT = tensors.documents_BT,
+                         .positions_BT = tensors.positions_BT,
+                         .attention_observer = &observer});
+  };
+  return mean_attention_entropies(std::min(sequences, Sampler::windows_in(data.num_tokens(), context)), pass,
+                                  data_axis);
+}
+
 }  // namespace trireme

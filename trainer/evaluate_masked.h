@@ -7,6 +7,7 @@
 #include "data/masking.h"
 #include "data/token_dataset.h"
 #include "parallel/communicator.h"
+#include "trainer/attention_entropy.h"
 #include "trainer/model/masked_language_model.h"
 
 namespace trireme {
@@ -28,5 +29,9 @@ struct MaskedScore {
 MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, const Masking& masking,
                             Documents documents, std::int64_t sequences, std::int64_t microbatch,
                             Communicator& data_axis);
+
+// How far attention is spread over the first `sequences` masked windows, or all that there are; none for 0.
+AttentionEntropies evaluate_attention(MaskedLanguageModel& model, TokenDataset& data, const Masking& masking,
+                                      Documents documents, std::int64_t sequences, Communicator& data_axis);
 
 }  // namespace trireme

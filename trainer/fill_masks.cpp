@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "data/masking.h"
+
 namespace trireme {
 namespace {
 
@@ -26,6 +28,20 @@ std::vector<Guess> likeliest(std::span<const float> logits, std::int64_t count) 
 }
 
 }  // namespace
+
+MaskedText masked_text(std::string_view text, Tokenizer& tokenizer) {
+  MaskedText result{.tokens = {tokenizer.end_of_document()}, .places = {}};
+  for (std::size_t begin = 0;;) {
+    const std::size_t end = text.find(kMaskInText, begin);
+    tokenizer.encode(text.substr(begin, end - begin), result.tokens);
+    if (end == std::string_view::npos) break;
+    result.places.push_back(static_cast<std::int32_t>(result.tokens.size()));
+    result.tokens.push_back(mask_token_of(tokenizer));
+    begin = end + kMaskInText.size();
+  }
+  result.tokens.push_back(tokenizer.end_of_document());
+  return result;
+}
 
 std::vector<std::vector<Guess>> fill_masks(MaskedLanguageModel& model, std::vector<std::int32_t> tokens,
                                            std::span<const std::int32_t> places, std::int64_t count) {

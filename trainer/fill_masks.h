@@ -3,11 +3,23 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
+#include "data/tokenizer/tokenizer.h"
 #include "trainer/model/masked_language_model.h"
 
 namespace trireme {
+
+// How a text says that a word is to be guessed.
+inline constexpr std::string_view kMaskInText = "[MASK]";
+
+// A document of its own, between two ends, and where in it the masks are.
+struct MaskedText {
+  std::vector<std::int32_t> tokens;
+  std::vector<std::int32_t> places;
+};
+MaskedText masked_text(std::string_view text, Tokenizer& tokenizer);
 
 struct Guess {
   std::int32_t token = 0;

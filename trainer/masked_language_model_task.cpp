@@ -79,10 +79,14 @@ StepSize MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientRe
 }
 
 Validation MaskedLanguageModelTask::validate() {
-  const MaskedScore score = evaluate_masked(
-      model_, validation_data_, validation_masking(*tokenizer_, config_.train.mask_probability),
-      documents_of(config_.data), config_.train.eval_sequences, microbatch_sequences(), data_axis_);
-  return {.loss = score.loss, .accuracy = score.accuracy};
+  const Masking masking = validation_masking(*tokenizer_, config_.train.mask_probability);
+  const Documents documents = documents_of(config_.data);
+  const MaskedScore score = evaluate_masked(model_, validation_data_, masking, documents,
+                                            config_.train.eval_sequences, microbatch_sequences(), data_axis_);
+  return {.loss = score.loss,
+          .accuracy = score.accuracy,
+          .attention_entropies = evaluate_attention(model_, validation_data_, masking, documents,
+                                                    config_.train.eval_attention, data_axis_)};
 }
 
 }  // namespace trireme

@@ -53,21 +53,24 @@ void look_at_attention(const Arguments& arguments, Process& process) {
     throw UserError("trireme attention", "runs in one process", "start it without mpirun");
   }
   check_output(arguments.output);
-  const bool translates = kind_of_model(arguments.model) == ModelKind::kEncoderDecoder;
-  if (arguments.target && !translates) {
-    throw UserError("--target",
-                    "is for a model that translates, and " + arguments.model + " goes on with a text",
+  const ModelKind kind = kind_of_model(arguments.model);
+  if (arguments.target && kind != ModelKind::kEncoderDecoder) {
+    throw UserError("--target", "is for a model that translates, which " + arguments.model + " does not",
                     "leave it out");
   }
   AttentionPage page;
   page.text = arguments.text ? *arguments.text : all_input();
   AttentionReading reading;
   fs::path checkpoint;
-  if (translates) {
+  if (kind == ModelKind::kEncoderDecoder) {
     TrainedTranslator trained = load_translator(arguments.model, /*average=*/1, process.world());
     reading = read_attention(trained, page.text, arguments.target);
     checkpoint = trained.checkpoint;
     page.target = trained.tokenizer->decode(reading.maps.front().queries.tokens);
+  } else if (kind == ModelKind::kEncoder) {
+    TrainedMaskedModel trained = load_masked_model(arguments.model, process.world());
+    reading = read_attention(trained, page.text);
+    checkpoint = trained.checkpoint;
   } else {
     TrainedModel trained = load_model(arguments.model, process.world());
     reading = read_attention(trained, page.text);
@@ -93,14 +96,16 @@ void add_attention_command(CLI::App& app, Process& process) {
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("model", arguments->model, "A run's directory, or one of its checkpoints")->required();
   command->add_option("--text", arguments->text,
-                      "What to read; of a model that translates, the source; default: standard input");
+                      "What to read, [MASK] for what an encoder is to guess; of a model that translates, the "
+                      "source; default: standard input");
   command->add_option("--target", arguments->target,
                       "A translation of it; default: the one that the model makes");
   command->add_option("--output", arguments->output, "The page; default: RUN/attention.html");
   command->footer(
       "The page holds all it needs: a map of each layer and head, and entropy and mean distance of each.  "
       "Beside\n"
-      "it the raw numbers are written as HDF5, under the page's name with .h5 (N counts layers from 0):\n"
+      "it the raw numbers are written as HDF5, under the page's name with .h5 (N counts layers from 0, of\n"
+      "a looped model through all its loops):\n"
       "  KIND/layer_N                     [heads, queries, keys] float32; each query's add up to 1\n"
       "  KIND/entropy, KIND/distance      [layers, heads] float32: means over queries, in nats and in "
       "tokens\n"

@@ -19,8 +19,6 @@
 namespace trireme {
 namespace {
 
-constexpr std::string_view kBlank = "[MASK]";
-
 struct Arguments {
   std::string model;
   std::string text;
@@ -28,29 +26,9 @@ struct Arguments {
   bool json = false;
 };
 
-// A document of its own, with the places of the masks in it.
-struct Blanked {
-  std::vector<std::int32_t> tokens;
-  std::vector<std::int32_t> masks;
-};
-
-Blanked blanked(std::string_view text, Tokenizer& tokenizer) {
-  Blanked result{.tokens = {tokenizer.end_of_document()}, .masks = {}};
-  for (std::size_t begin = 0;;) {
-    const std::size_t end = text.find(kBlank, begin);
-    tokenizer.encode(text.substr(begin, end - begin), result.tokens);
-    if (end == std::string_view::npos) break;
-    result.masks.push_back(static_cast<std::int32_t>(result.tokens.size()));
-    result.tokens.push_back(mask_token_of(tokenizer));
-    begin = end + kBlank.size();
-  }
-  result.tokens.push_back(tokenizer.end_of_document());
-  return result;
-}
-
 // What a token stands for, for people.
 std::string shown(std::int32_t token, const Tokenizer& tokenizer) {
-  if (token == mask_token_of(tokenizer)) return std::string(kBlank);
+  if (token == mask_token_of(tokenizer)) return std::string(kMaskInText);
   if (token == tokenizer.end_of_document()) return "(end of the document)";
   if (token >= tokenizer.vocab_size()) return "(no token)";
   return Json(tokenizer.bytes_of(token)).dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -73,7 +51,7 @@ void print_json(const std::vector<std::vector<Guess>>& guesses, const Tokenizer&
 
 void print(const std::vector<std::vector<Guess>>& guesses, const Tokenizer& tokenizer) {
   for (std::size_t i = 0; i < guesses.size(); ++i) {
-    std::cout << kBlank << " " << i + 1 << "\n" << std::fixed << std::setprecision(4);
+    std::cout << kMaskInText << " " << i + 1 << "\n" << std::fixed << std::setprecision(4);
     for (const Guess& guess : guesses[i])
       std::cout << "  " << guess.probability << "  " << shown(guess.token, tokenizer) << "\n";
   }
@@ -84,9 +62,9 @@ void fill(const Arguments& arguments, Process& process) {
     throw UserError("trireme fill", "runs in one process", "start it without mpirun");
   }
   TrainedMaskedModel trained = load_masked_model(arguments.model, process.world());
-  const Blanked text = blanked(arguments.text, *trained.tokenizer);
-  if (text.masks.empty()) {
-    throw UserError("--text", "has no " + std::string(kBlank), "put one where a word is to be guessed");
+  const MaskedText text = masked_text(arguments.text, *trained.tokenizer);
+  if (text.places.empty()) {
+    throw UserError("--text", "has no " + std::string(kMaskInText), "put one where a word is to be guessed");
   }
   const auto length = static_cast<std::int64_t>(text.tokens.size());
   if (const std::int64_t context = trained.model->options().context; length > context) {
@@ -96,7 +74,7 @@ void fill(const Arguments& arguments, Process& process) {
                     "shorten it");
   }
   trained.model->allocate({.batch = 1, .sequence = length}, /*predictions=*/1);
-  const auto guesses = fill_masks(*trained.model, text.tokens, text.masks, arguments.top_k);
+  const auto guesses = fill_masks(*trained.model, text.tokens, text.places, arguments.top_k);
   if (arguments.json) {
     print_json(guesses, *trained.tokenizer);
   } else {

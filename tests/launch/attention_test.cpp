@@ -139,8 +139,8 @@ TEST_F(AttentionTest, MistakesAreTold) {
   EXPECT_EQ(error(attention("decoder", "--text ''")),
             "trireme: --text: is empty; give some text to look at\n");
   EXPECT_EQ(error(attention("decoder", "--text a --target b")),
-            "trireme: --target: is for a model that translates, and " + *folder_ / "decoder" +
-                " goes on with a text; leave it out\n");
+            "trireme: --target: is for a model that translates, which " + *folder_ / "decoder" +
+                " does not; leave it out\n");
   EXPECT_EQ(error(attention("decoder", "--text a --output page.h5")),
             "trireme: --output: page.h5 does not end in .html; name the page\n");
   EXPECT_EQ(error(attention("decoder", "--text a --output " + *folder_ / "none/page.html")),

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,6 +56,11 @@ class MaskedLanguageModelTest : public ::testing::Test {
     ASSERT_EQ(program.wait(), 0) << program.output() << program.errors();
   }
 
+  static std::string contents(const fs::path& path) {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
+  }
   // The lines of metrics.jsonl that have this key, by step.
   static std::map<std::int64_t, double> metric(const std::string& run, const std::string& key) {
     std::map<std::int64_t, double> values;
@@ -119,8 +125,9 @@ TEST_F(MaskedLanguageModelTest, TrainedModelsFillInWhatIsMissing) {
   const std::string run = runs_ / "run";
   train(2, run,
         {"train.steps=800", "train.eval_every=800", "train.log_every=100", "checkpoint.every=0",
-         "train.batch_sequences=16", "train.eval_sequences=1000", "model.norm_placement=pre",
-         "model.init_stddev=0.1", "optim.learning_rate=5e-3", "optim.warmup_steps=50"});
+         "train.batch_sequences=16", "train.eval_sequences=1000", "train.eval_attention=2",
+         "model.norm_placement=pre", "model.init_stddev=0.1", "optim.learning_rate=5e-3",
+         "optim.warmup_steps=50"});
   const auto output = [](const std::vector<std::string>& words) {
     Program program(words);
     EXPECT_EQ(program.wait(), 0) << program.errors();
@@ -133,6 +140,12 @@ TEST_F(MaskedLanguageModelTest, TrainedModelsFillInWhatIsMissing) {
   // What training has said of the same masks, on two ranks.
   EXPECT_NEAR(metric(run, "validation_loss").at(800), result["loss"].get<double>(), 1e-5);
   EXPECT_NEAR(metric(run, "accuracy").at(800), result["accuracy"].get<double>(), 1e-9);
+
+  EXPECT_NE(contents(fs::path(run) / "metrics.jsonl").find("\"attention_entropy\":{\"encoder\""),
+            std::string::npos);
+  EXPECT_EQ(output({TRIREME_PROGRAM, "attention", run, "--text", "wind [MASK]ose"}),
+            run + "/attention.html\n");
+  EXPECT_NE(contents(fs::path(run) / "attention.html").find("[MASK]"), std::string::npos);
 
   const auto guesses = nlohmann::json::parse(
       output({TRIREME_PROGRAM, "fill", run, "--text", "wind [MASK]ose, ", "--top-k", "3", "--json"}));

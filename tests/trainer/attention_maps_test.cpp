@@ -78,6 +78,17 @@ TrainedModel decoder() {
   return trained;
 }
 
+TrainedMaskedModel encoder() {
+  TransformerOptions options = small_options();
+  options.kind = ModelKind::kEncoder;
+  options.vocabulary = 258;  // the bytes, the end, and the mask
+  TrainedMaskedModel trained;
+  trained.model = std::make_unique<MaskedLanguageModel>(options);
+  trained.model->parameters().initialize(5);
+  trained.tokenizer = std::make_unique<ByteTokenizer>();
+  return trained;
+}
+
 TrainedTranslator translator() {
   TransformerOptions options = small_options();
   options.kind = ModelKind::kEncoderDecoder;
@@ -116,7 +127,22 @@ TEST(AttentionReading, OfADecoder) {
     for (std::int64_t s = t + 1; s < 7; ++s)
       EXPECT_EQ(maps.head(2, 3)[static_cast<std::size_t>(t * 7 + s)], 0.0F) << "a key of the future";
   }
-  EXPECT_TRUE(std::isfinite(reading.loss));
+  EXPECT_TRUE(std::isfinite(reading.loss.value()));
+}
+
+TEST(AttentionReading, OfAnEncoder) {
+  TrainedMaskedModel trained = encoder();
+  const AttentionReading reading = read_attention(trained, "a[MASK]c");
+  ASSERT_EQ(reading.maps.size(), 1U);
+  const AttentionMaps& maps = reading.maps.front();
+  EXPECT_EQ(maps.kind, AttentionKind::kEncoder);
+  EXPECT_EQ(maps.layers_HTS.size(), 3U);
+  EXPECT_EQ(maps.queries.tokens, (std::vector<std::int32_t>{256, 'a', 257, 'c', 256}));
+  EXPECT_EQ(maps.queries.texts[2], "[MASK]");
+  expect_distributions(maps);
+  EXPECT_GT(maps.head(0, 0)[4], 0.0F) << "the first sees the last";
+  EXPECT_FALSE(reading.loss);
+  EXPECT_NE(user_error_of([&] { read_attention(trained, ""); }).find("--text: is empty"), std::string::npos);
 }
 
 // A text is a beginning of another: what is common is looked at in the same way.
