@@ -69,6 +69,26 @@ void for_each_field_of_llama(Options& options, Visit visit) {
   visit("tie_word_embeddings", options.tied_embeddings, false);
 }
 
+// In the order of RopeScaling.
+constexpr std::array<std::string_view, 4> kRopeTypes = {"default", "linear", "llama3", "yarn"};
+
+// Of what stretches the wave lengths, if anything does.
+template <typename Options, typename Visit>
+void for_each_field_of_rope(Options& options, Visit visit) {
+  if (options.rope_scaling == RopeScaling::kNone) return;
+  visit("factor", options.rope_factor, Required());
+  if (options.rope_scaling == RopeScaling::kLinear) return;
+  visit("original_max_position_embeddings", options.rope_original_context, options.context);
+  if (options.rope_scaling == RopeScaling::kLlama3) {
+    visit("low_freq_factor", options.rope_low_frequency_factor, Required());
+    visit("high_freq_factor", options.rope_high_frequency_factor, Required());
+  } else {
+    visit("beta_fast", options.rope_beta_fast, 32.0);
+    visit("beta_slow", options.rope_beta_slow, 1.0);
+    visit("attention_factor", options.rope_attention_factor, 0.0);
+  }
+}
+
 // What config.json says.
 class Reader {
  public:
@@ -147,7 +167,7 @@ class Reader {
     options.norm = NormKind::kRms;
     options.activation = activation("hidden_act", kGatedActivations);
     options.positions = Positions::kRope;
-    options.rope_theta = rope_theta();
+    read_rope(options);
     if (architecture == Architecture::kQwen2) {
       options.biases = Biases::kQkv;
       options.window = window(options);
@@ -160,17 +180,22 @@ class Reader {
   }
 
   // "rope_parameters" since version 5 of transformers, "rope_theta" and "rope_scaling" before.
-  double rope_theta() const {
+  void read_rope(TransformerOptions& options) const {
+    if (value("partial_rotary_factor", 1.0) != 1.0) refuse("partial_rotary_factor");
+    options.rope_theta = value("rope_theta", 10000.0);
     for (const char* key : {"rope_parameters", "rope_scaling"}) {
       if (!has(key)) continue;
-      const Json& rope = json_[key];
-      const char* type = rope.contains("rope_type") ? "rope_type" : "type";
-      if (rope.contains(type) && rope[type] != "default") refuse(key);
-      if (rope.contains("partial_rotary_factor") && rope["partial_rotary_factor"] != 1.0) refuse(key);
-      if (rope.contains("rope_theta")) return json_value<double>(rope, "rope_theta", where_);
+      const Reader rope(json_[key], where_);
+      const auto type = rope.value("rope_type", rope.value<std::string>("type", "default"));
+      const auto found = std::find(kRopeTypes.begin(), kRopeTypes.end(), type);
+      if (found == kRopeTypes.end()) refuse(key);
+      if (rope.value("partial_rotary_factor", 1.0) != 1.0 || !rope.value("truncate", true)) refuse(key);
+      if (rope.has("mscale") || rope.has("mscale_all_dim")) refuse(key);
+      options.rope_theta = rope.value("rope_theta", options.rope_theta);
+      options.rope_scaling = static_cast<RopeScaling>(found - kRopeTypes.begin());
+      for_each_field_of_rope(options, rope.reading());
+      return;
     }
-    if (value("partial_rotary_factor", 1.0) != 1.0) refuse("partial_rotary_factor");
-    return value("rope_theta", 10000.0);
   }
 
   // Of Qwen2: "layer_types" or, in older files, the layers from max_window_layers on have one.
@@ -303,6 +328,14 @@ std::string model_config_json(const HuggingFaceModel& model, StoredType type,
     for_each_field_of_llama(options, writing_to(json));
     json["hidden_act"] = name_of(options.activation, kGatedActivations);
     json["rope_theta"] = options.rope_theta;
+    if (options.rope_scaling != RopeScaling::kNone) {
+      Json& rope = json["rope_scaling"];
+      rope["rope_type"] = kRopeTypes[static_cast<std::size_t>(options.rope_scaling)];
+      for_each_field_of_rope(options, writing_to(rope));
+      // Which they work out themselves where it isn't there.
+      if (rope.contains("attention_factor") && options.rope_attention_factor == 0.0)
+        rope.erase("attention_factor");
+    }
     if (is_qwen2) {
       json["use_sliding_window"] = options.window > 0;
       json["sliding_window"] = options.window > 0 ? Json(options.window) : Json();

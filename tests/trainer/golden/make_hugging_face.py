@@ -41,6 +41,12 @@ MODELS = {
                       torch.float32, 6000),
     "llama_biases": lambda: (transformers.LlamaForCausalLM(llama(attention_bias=True, mlp_bias=True, hidden_act="gelu",
                                                                  tie_word_embeddings=True)), torch.float16, None),
+    "llama_stretched": lambda: (transformers.LlamaForCausalLM(llama(tie_word_embeddings=True, rope_parameters={
+        "rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16})), torch.float32, None),
+    "qwen2_yarn": lambda: (transformers.Qwen2ForCausalLM(qwen2(tie_word_embeddings=True, rope_parameters={
+        "rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 8})),
+                           torch.float32, None),
     "qwen2": lambda: (transformers.Qwen2ForCausalLM(qwen2(tie_word_embeddings=True)), torch.bfloat16, None),
     "qwen2_window": lambda: (transformers.Qwen2ForCausalLM(qwen2(tie_word_embeddings=False, use_sliding_window=True,
                                                                  sliding_window=3, max_window_layers=0)),

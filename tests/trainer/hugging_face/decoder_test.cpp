@@ -97,8 +97,8 @@ TEST_P(HuggingFaceDecoder, KeepsItsConfig) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, HuggingFaceDecoder,
-                         testing::Values("gpt2", "gpt2_bare", "llama", "llama_biases", "qwen2",
-                                         "qwen2_window"),
+                         testing::Values("gpt2", "gpt2_bare", "llama", "llama_biases", "llama_stretched",
+                                         "qwen2", "qwen2_yarn", "qwen2_window"),
                          [](const auto& instance) { return std::string(instance.param); });
 
 TEST(HuggingFaceExport, RefusesAModelThatIsNoneOfTheirs) {
