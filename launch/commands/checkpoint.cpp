@@ -78,6 +78,8 @@ void import_folder(const ImportOptions& options, Process& process) {
   } else {
     std::cout << "without a tokenizer, which `trireme generate` would need\n";
   }
+  for (const std::string& name : summary.left_out)
+    std::cout << "without " << name << ", for which there is no layer\n";
 }
 
 void export_folder(const ExportOptions& options, Process& process) {
@@ -95,7 +97,7 @@ void export_folder(const ExportOptions& options, Process& process) {
 
 void add_import(CLI::App& command, Process& process) {
   CLI::App* importing =
-      command.add_subcommand("import", "Make a run of a Hugging Face folder: gpt2, llama, qwen2");
+      command.add_subcommand("import", "Make a run of a Hugging Face folder: gpt2, llama, qwen2, bert");
   const auto options = std::make_shared<ImportOptions>();
   importing->add_option("folder", options->folder, "Holds config.json, *.safetensors and the tokenizer")
       ->required();

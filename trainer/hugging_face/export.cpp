@@ -34,8 +34,14 @@ std::int64_t num_elements(const TensorPlace& place) {
   return product;
 }
 
-std::string full_name(const TensorPlace& place, Architecture architecture) {
-  return place.name == kOutputTensor ? place.name : std::string(name_prefix(architecture)) + place.name;
+// A BertModel is saved without its prefix.
+std::string prefix_of(const HuggingFaceModel& model) {
+  const bool is_bare = model.architecture == Architecture::kBert && !model.options.output_transform;
+  return is_bare ? "" : std::string(name_prefix(model.architecture));
+}
+
+std::string full_name(const TensorPlace& place, const std::string& prefix) {
+  return is_of_head(place.name) ? place.name : prefix + place.name;
 }
 
 // Which tensors each file holds.
@@ -80,10 +86,10 @@ void write_transposed(SafetensorsWriter& writer, const TensorPlace& place, const
   }
 }
 
-void write_shard(const fs::path& file, const std::vector<TensorPlace>& places, Architecture architecture,
+void write_shard(const fs::path& file, const std::vector<TensorPlace>& places, const std::string& prefix,
                  const Tensor& values, StoredType type) {
   std::vector<SafetensorsWriter::Entry> entries;
-  for (const TensorPlace& place : places) entries.push_back({full_name(place, architecture), place.shape});
+  for (const TensorPlace& place : places) entries.push_back({full_name(place, prefix), place.shape});
   SafetensorsWriter writer(file, entries, type);
   for (const TensorPlace& place : places) {
     const float* const elements = values.data<float>() + place.offset;
@@ -98,16 +104,16 @@ void write_shard(const fs::path& file, const std::vector<TensorPlace>& places, A
   writer.commit();
 }
 
-int write_weights(const fs::path& folder, const std::vector<TensorPlace>& places, Architecture architecture,
+int write_weights(const fs::path& folder, const std::vector<TensorPlace>& places, const std::string& prefix,
                   const Tensor& values, const ExportOptions& options) {
   const auto shards = shards_of(places, options);
   Json index;
   std::int64_t total = 0;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const std::string name = shard_name(i, shards.size());
-    write_shard(folder / name, shards[i], architecture, values, options.type);
+    write_shard(folder / name, shards[i], prefix, values, options.type);
     for (const TensorPlace& place : shards[i]) {
-      index["weight_map"][full_name(place, architecture)] = name;
+      index["weight_map"][full_name(place, prefix)] = name;
       total += num_elements(place) * (options.type == StoredType::kFloat32 ? 4 : 2);
     }
   }
@@ -166,8 +172,8 @@ ExportSummary export_hugging_face(const ExportOptions& options, Communicator& co
   check_nothing_is_lost(model, config, checkpoint);
   StagingFolder staging(options.folder);
   ExportSummary summary{.checkpoint = checkpoint, .architecture = std::string(name_of(model.architecture))};
-  summary.num_files = write_weights(staging.path(), tensor_places(model, manifest.layout), model.architecture,
-                                    values, options);
+  summary.num_files =
+      write_weights(staging.path(), tensor_places(model, manifest.layout), prefix_of(model), values, options);
   summary.tokenizer = write_tokenizer(staging.path(), tokenizer.get(), model_options.context);
   write_durably(staging.path() / kModelConfigFile, config);
   staging.publish(IfExists::kRefuse);

@@ -16,6 +16,7 @@
 #include "trainer/hugging_face/model_config.h"
 #include "trainer/hugging_face/tensor_places.h"
 #include "trainer/hugging_face/weights.h"
+#include "trainer/model/masked_language_model.h"
 #include "trainer/model/transformer.h"
 #include "trainer/trainer.h"
 
@@ -36,7 +37,7 @@ class TensorNames {
     if (std::none_of(names.begin(), names.end(), [&](const auto& name) { return name.starts_with(prefix_); }))
       prefix_.clear();
   }
-  std::string full(const std::string& name) const { return name == kOutputTensor ? name : prefix_ + name; }
+  std::string full(const std::string& name) const { return is_of_head(name) ? name : prefix_ + name; }
   std::string bare(const std::string& name) const {
     return name.starts_with(prefix_) ? name.substr(prefix_.size()) : name;
   }
@@ -85,7 +86,7 @@ bool same_elements(const HuggingFaceWeights& weights, const std::string& a, cons
 
 void check_tensors(const fs::path& folder, const HuggingFaceModel& model,
                    const std::vector<TensorPlace>& places, const TensorNames& names,
-                   const HuggingFaceWeights& weights) {
+                   const HuggingFaceWeights& weights, std::vector<std::string>& left_out) {
   Complaints complaints;
   std::set<std::string> known;
   for (const TensorPlace& place : places) {
@@ -99,13 +100,18 @@ void check_tensors(const fs::path& folder, const HuggingFaceModel& model,
       complaints.add(name + " is " + to_string(entry.shape) + " instead of " + to_string(place.shape));
     }
   }
-  const std::string table = names.full(places.front().name);  // the embedding's
   for (const std::string& name : weights.names()) {
-    if (known.contains(name) || is_constant(model.architecture, names.bare(name))) continue;
-    if (name != kOutputTensor || !weights.contains(table)) {
+    const std::string bare = names.bare(name);
+    if (known.contains(name) || is_constant(model.architecture, bare)) continue;
+    if (is_left_out(model.architecture, bare)) {
+      left_out.push_back(name);
+      continue;
+    }
+    const std::string other(tied_to(model.architecture, bare));
+    if (other.empty() || !weights.contains(names.full(other))) {
       complaints.add(name + " is none of this architecture's");
-    } else if (!same_elements(weights, name, table)) {  // tied, and yet there
-      complaints.add(name + " is not " + table + ", though tie_word_embeddings says so");
+    } else if (!same_elements(weights, name, names.full(other))) {  // tied, and yet there
+      complaints.add(name + " is not " + names.full(other) + ", though tie_word_embeddings says so");
     }
   }
   complaints.throw_any(folder);
@@ -142,6 +148,25 @@ void read_parameters(const HuggingFaceWeights& weights, const std::vector<Tensor
   }
 }
 
+// Of our parameters.
+struct Layout {
+  std::vector<CheckpointEntry> entries;
+  std::int64_t num_elements = 0;    // with the gaps
+  std::int64_t num_parameters = 0;  // without
+};
+
+template <typename Model>
+Layout layout_of_kind(const TransformerOptions& options) {
+  Model model(options, ParameterMemory::kNone);
+  const ParameterBuffer& parameters = model.parameters();
+  return {layout_of(parameters), parameters.num_elements(), parameters.num_parameters()};
+}
+
+Layout layout_of_model(const TransformerOptions& options) {
+  return options.kind == ModelKind::kEncoder ? layout_of_kind<MaskedLanguageModel>(options)
+                                             : layout_of_kind<Transformer>(options);
+}
+
 // The model as a config to go on from.
 std::string config_of(const std::string& model_json, const fs::path& run) {
   std::string text =
@@ -160,7 +185,7 @@ std::string config_of(const std::string& model_json, const fs::path& run) {
 void add_tokenizer(const ImportOptions& options, const fs::path& run, std::int64_t vocabulary,
                    ImportSummary& summary) {
   if (!options.with_tokenizer) return;
-  for (const char* name : {kFastTokenizerFile, kSentencePieceFile}) {
+  for (const char* name : {kFastTokenizerFile, kSentencePieceFile, kVocabularyFile}) {
     const fs::path file = options.folder / name;
     if (!fs::exists(file)) continue;
     try {
@@ -192,20 +217,19 @@ ImportSummary import_hugging_face(const ImportOptions& options, Communicator& co
   if (options.context > 0) model.options.context = options.context;
   const HuggingFaceWeights weights(options.folder);
   const TensorNames names(model.architecture, weights);
-  Transformer described(model.options, ParameterMemory::kNone);
-  const std::vector<CheckpointEntry> layout = layout_of(described.parameters());
-  const std::vector<TensorPlace> places = tensor_places(model, layout);
-  check_tensors(options.folder, model, places, names, weights);
-
+  const Layout described = layout_of_model(model.options);
+  const std::vector<TensorPlace> places = tensor_places(model, described.entries);
   ImportSummary summary{.architecture = std::string(name_of(model.architecture)),
-                        .num_parameters = described.parameters().num_parameters()};
+                        .num_parameters = described.num_parameters};
+  check_tensors(options.folder, model, places, names, weights, summary.left_out);
+
   StagingFolder staging(options.run);
   add_tokenizer(options, staging.path(), model.options.vocabulary, summary);
-  const Buffer memory(described.parameters().num_elements() * size_bytes(DType::kFloat32));
-  const Tensor values = memory.tensor(DType::kFloat32, {described.parameters().num_elements()});
+  const Buffer memory(described.num_elements * size_bytes(DType::kFloat32));
+  const Tensor values = memory.tensor(DType::kFloat32, {described.num_elements});
   read_parameters(weights, places, names, values);
   CheckpointContents contents;
-  contents.layout = layout;
+  contents.layout = described.entries;
   contents.tensors = {{"parameters", values}};
   contents.model_json = model.options.to_json();
   if (const auto failure = save_checkpoint(staging.path(), contents, {}, communicator))

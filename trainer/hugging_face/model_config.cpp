@@ -15,9 +15,9 @@
 namespace trireme {
 namespace {
 
-constexpr std::array<std::string_view, 3> kNames = {"gpt2", "llama",
-                                                    "qwen2"};  // in the order of Architecture
-constexpr std::int64_t kLargestSize = 1 << 24;                 // of any one of a model's sizes
+// In the order of Architecture.
+constexpr std::array<std::string_view, 4> kNames = {"gpt2", "llama", "qwen2", "bert"};
+constexpr std::int64_t kLargestSize = 1 << 24;  // of any one of a model's sizes
 
 // The words of `transformers` for an activation; of several for one, the first is written.
 using ActivationName = std::pair<std::string_view, FeedForward>;
@@ -67,6 +67,26 @@ void for_each_field_of_llama(Options& options, Visit visit) {
   visit("initializer_range", options.init_stddev, 0.02F);
   visit("attention_dropout", options.attention_dropout, 0.0F);
   visit("tie_word_embeddings", options.tied_embeddings, false);
+}
+
+constexpr std::array<FixedValue, 2> kFixedOfBert = {{{"is_decoder", false}, {"add_cross_attention", false}}};
+// What has the head that fills in; without it an encoder is a BertModel.
+constexpr std::array<std::string_view, 2> kWithHead = {"BertForMaskedLM", "BertForPreTraining"};
+
+template <typename Options, typename Visit>
+void for_each_field_of_bert(Options& options, Visit visit) {
+  visit("vocab_size", options.vocabulary, Required());
+  visit("max_position_embeddings", options.context, Required());
+  visit("hidden_size", options.width, Required());
+  visit("intermediate_size", options.feed_forward, Required());
+  visit("num_hidden_layers", options.layers, Required());
+  visit("num_attention_heads", options.heads, Required());
+  visit("type_vocab_size", options.token_types, std::int64_t{2});
+  visit("layer_norm_eps", options.norm_epsilon, 1e-12F);
+  visit("initializer_range", options.init_stddev, 0.02F);
+  visit("hidden_dropout_prob", options.dropout, 0.1F);
+  visit("attention_probs_dropout_prob", options.attention_dropout, 0.1F);
+  visit("tie_word_embeddings", options.tied_embeddings, true);
 }
 
 // In the order of RopeScaling.
@@ -119,9 +139,10 @@ class Reader {
     }
     if (has("quantization_config")) refuse("quantization_config", "save the model with whole weights");
     const auto architecture = static_cast<Architecture>(found - kNames.begin());
-    HuggingFaceModel model{
-        .architecture = architecture,
-        .options = architecture == Architecture::kGpt2 ? read_gpt2() : read_llama(architecture)};
+    HuggingFaceModel model{.architecture = architecture,
+                           .options = architecture == Architecture::kGpt2   ? read_gpt2()
+                                      : architecture == Architecture::kBert ? read_bert()
+                                                                            : read_llama(architecture)};
     check_sizes(model.options);
     return model;
   }
@@ -158,6 +179,29 @@ class Reader {
     options.kv_heads = options.heads;
     options.head_width = options.heads > 0 ? options.width / options.heads : 0;
     options.activation = activation("activation_function", kActivations);
+    return options;
+  }
+
+  TransformerOptions read_bert() const {
+    for (const auto& [key, wanted] : kFixedOfBert) {
+      if (value<bool>(key, wanted) != wanted) refuse(key);
+    }
+    if (value<std::string>("position_embedding_type", "absolute") != "absolute")
+      refuse("position_embedding_type");
+    TransformerOptions options;
+    options.kind = ModelKind::kEncoder;
+    for_each_field_of_bert(options, reading());
+    options.kv_heads = options.heads;
+    options.head_width = options.heads > 0 ? options.width / options.heads : 0;
+    options.norm_placement = NormPlacement::kPost;
+    options.activation = activation("hidden_act", kActivations);
+    options.embedding_norm = true;
+    const auto architectures = value<Json>("architectures", Json::array());
+    const bool has_head = std::any_of(architectures.begin(), architectures.end(), [](const Json& name) {
+      return std::find(kWithHead.begin(), kWithHead.end(), name) != kWithHead.end();
+    });
+    options.output_transform = options.output_bias = has_head;
+    if (!has_head) options.tied_embeddings = true;  // there is nothing to untie
     return options;
   }
 
@@ -271,6 +315,22 @@ std::vector<std::string> obstacles(const TransformerOptions& options, Architectu
   const auto needs = [&](bool has, const char* what) {
     if (!has) found.emplace_back(what);
   };
+  if (architecture == Architecture::kBert) {
+    needs(options.kind == ModelKind::kEncoder, "kind encoder");
+    needs(options.norm_placement == NormPlacement::kPost, "norm_placement post");
+    needs(options.norm == NormKind::kLayer, "norm layer");
+    needs(!is_gated(options.activation), "an activation without a gate");
+    needs(options.positions == Positions::kLearned, "positions learned");
+    needs(options.biases == Biases::kAll, "biases all");
+    needs(options.kv_heads == options.heads && options.head_width * options.heads == options.width,
+          "kv_heads and head_width by default");
+    needs(options.embedding_norm, "embedding_norm");
+    needs(options.token_types > 0, "token_types");
+    needs(options.output_transform == options.output_bias, "both output_transform and output_bias, or none");
+    needs(options.window == 0, "no window");
+    return found;
+  }
+  needs(options.kind == ModelKind::kDecoder, "kind decoder");
   const bool is_gpt2 = architecture == Architecture::kGpt2;
   needs(options.norm_placement == NormPlacement::kPre, "norm_placement pre");
   needs(is_gated(options.activation) != is_gpt2,
@@ -302,8 +362,10 @@ HuggingFaceModel parse_model_config(const std::string& text, const std::string& 
 
 Architecture architecture_of(const TransformerOptions& options, const std::string& where) {
   std::string why;
-  for (const Architecture architecture : {Architecture::kGpt2, Architecture::kLlama, Architecture::kQwen2}) {
-    if (options.kind != ModelKind::kDecoder) break;
+  for (std::size_t i = 0; i < kNames.size(); ++i) {
+    const auto architecture = static_cast<Architecture>(i);
+    if ((architecture == Architecture::kBert) != (options.kind == ModelKind::kEncoder)) continue;
+    if (options.kind == ModelKind::kEncoderDecoder) break;
     const std::vector<std::string> missing = obstacles(options, architecture);
     if (missing.empty()) return architecture;
     why += (why.empty() ? "" : "; ") + std::string(name_of(architecture)) + " would need ";
@@ -322,6 +384,10 @@ std::string model_config_json(const HuggingFaceModel& model, StoredType type,
     for_each_field_of_gpt2(options, writing_to(json));
     json["embd_pdrop"] = json["resid_pdrop"];
     json["activation_function"] = name_of(options.activation, kActivations);
+  } else if (model.architecture == Architecture::kBert) {
+    json["architectures"] = {options.output_transform ? "BertForMaskedLM" : "BertModel"};
+    for_each_field_of_bert(options, writing_to(json));
+    json["hidden_act"] = name_of(options.activation, kActivations);
   } else {
     const bool is_qwen2 = model.architecture == Architecture::kQwen2;
     json["architectures"] = {is_qwen2 ? "Qwen2ForCausalLM" : "LlamaForCausalLM"};

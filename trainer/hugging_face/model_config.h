@@ -12,7 +12,7 @@
 namespace trireme {
 
 // The values of "model_type" that there are layers for.
-enum class Architecture : std::uint8_t { kGpt2, kLlama, kQwen2 };
+enum class Architecture : std::uint8_t { kGpt2, kLlama, kQwen2, kBert };
 
 std::string_view name_of(Architecture architecture);
 

@@ -18,6 +18,9 @@ struct TensorRow {
   bool transposed = false;
 };
 
+constexpr std::string_view kOutputTensor = "lm_head.weight";
+constexpr std::string_view kBertOutputTensor = "cls.predictions.decoder.weight";
+
 constexpr TensorRow kGpt2[] = {
     {"embedding.token", "wte.weight"},
     {"embedding.position", "wpe.weight"},
@@ -61,8 +64,39 @@ constexpr TensorRow kLlama[] = {
     {"output.weight", kOutputTensor},
 };
 
+constexpr TensorRow kBert[] = {
+    {"embedding.token", "embeddings.word_embeddings.weight"},
+    {"embedding.position", "embeddings.position_embeddings.weight"},
+    {"embedding.type", "embeddings.token_type_embeddings.weight"},
+    {"embedding.norm.weight", "embeddings.LayerNorm.weight"},
+    {"embedding.norm.bias", "embeddings.LayerNorm.bias"},
+    {"blocks.{}.attention.qkv.weight", "encoder.layer.{}.attention.self.query.weight", Rows::kQueries},
+    {"blocks.{}.attention.qkv.weight", "encoder.layer.{}.attention.self.key.weight", Rows::kKeys},
+    {"blocks.{}.attention.qkv.weight", "encoder.layer.{}.attention.self.value.weight", Rows::kValues},
+    {"blocks.{}.attention.qkv.bias", "encoder.layer.{}.attention.self.query.bias", Rows::kQueries},
+    {"blocks.{}.attention.qkv.bias", "encoder.layer.{}.attention.self.key.bias", Rows::kKeys},
+    {"blocks.{}.attention.qkv.bias", "encoder.layer.{}.attention.self.value.bias", Rows::kValues},
+    {"blocks.{}.attention.out.weight", "encoder.layer.{}.attention.output.dense.weight"},
+    {"blocks.{}.attention.out.bias", "encoder.layer.{}.attention.output.dense.bias"},
+    {"blocks.{}.attention_norm.weight", "encoder.layer.{}.attention.output.LayerNorm.weight"},
+    {"blocks.{}.attention_norm.bias", "encoder.layer.{}.attention.output.LayerNorm.bias"},
+    {"blocks.{}.mlp.in.weight", "encoder.layer.{}.intermediate.dense.weight"},
+    {"blocks.{}.mlp.in.bias", "encoder.layer.{}.intermediate.dense.bias"},
+    {"blocks.{}.mlp.out.weight", "encoder.layer.{}.output.dense.weight"},
+    {"blocks.{}.mlp.out.bias", "encoder.layer.{}.output.dense.bias"},
+    {"blocks.{}.mlp_norm.weight", "encoder.layer.{}.output.LayerNorm.weight"},
+    {"blocks.{}.mlp_norm.bias", "encoder.layer.{}.output.LayerNorm.bias"},
+    {"output.transform.weight", "cls.predictions.transform.dense.weight"},
+    {"output.transform.bias", "cls.predictions.transform.dense.bias"},
+    {"output.norm.weight", "cls.predictions.transform.LayerNorm.weight"},
+    {"output.norm.bias", "cls.predictions.transform.LayerNorm.bias"},
+    {"output.weight", kBertOutputTensor},
+    {"output.bias", "cls.predictions.bias"},
+};
+
 std::span<const TensorRow> table_of(Architecture architecture) {
   if (architecture == Architecture::kGpt2) return kGpt2;
+  if (architecture == Architecture::kBert) return kBert;
   return kLlama;
 }
 
@@ -140,13 +174,32 @@ std::vector<TensorPlace> tensor_places(const HuggingFaceModel& model,
 }
 
 std::string_view name_prefix(Architecture architecture) {
+  if (architecture == Architecture::kBert) return "bert.";
   return architecture == Architecture::kGpt2 ? "transformer." : "model.";
+}
+
+bool is_of_head(std::string_view name) {
+  return name == kOutputTensor || name.starts_with("cls.");
+}
+
+std::string_view tied_to(Architecture architecture, std::string_view name) {
+  if (architecture != Architecture::kBert)
+    return name == kOutputTensor ? table_of(architecture).front().theirs : std::string_view();
+  if (name == kBertOutputTensor) return kBert[0].theirs;
+  if (name == "cls.predictions.decoder.bias") return "cls.predictions.bias";
+  return {};
 }
 
 bool is_constant(Architecture architecture, std::string_view name) {
   if (architecture == Architecture::kGpt2)
     return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+  if (architecture == Architecture::kBert) return name == "embeddings.position_ids";
   return name.ends_with(".rotary_emb.inv_freq");
+}
+
+bool is_left_out(Architecture architecture, std::string_view name) {
+  return architecture == Architecture::kBert &&
+         (name.starts_with("pooler.") || name.starts_with("cls.seq_relationship."));
 }
 
 }  // namespace trireme

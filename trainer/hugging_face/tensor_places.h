@@ -27,10 +27,15 @@ std::vector<TensorPlace> tensor_places(const HuggingFaceModel& model,
 
 // What `transformers` puts before the names where it saves the model with its output layer.
 std::string_view name_prefix(Architecture architecture);
-// The output layer's table: without prefix, and where it is the embedding's, left out.
-inline constexpr const char* kOutputTensor = "lm_head.weight";
+// Whether a tensor belongs to what lies behind the blocks, whose names have no prefix.
+bool is_of_head(std::string_view name);
+// Whose elements a tensor, named without prefix, repeats in files that hold it although it is tied to
+// another; empty if it is none of these.
+std::string_view tied_to(Architecture architecture, std::string_view name);
 
 // Whether a tensor, named without prefix, is no weight: masks and the like, which some versions have saved.
 bool is_constant(Architecture architecture, std::string_view name);
+// Whether it is a weight of what we have no use for: BERT's pooler, and its guess about next sentences.
+bool is_left_out(Architecture architecture, std::string_view name);
 
 }  // namespace trireme

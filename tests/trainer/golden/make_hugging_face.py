@@ -27,6 +27,11 @@ def qwen2(**other):
                                     bos_token_id=None, eos_token_id=None, **other)
 
 
+def bert(**other):
+    return transformers.BertConfig(vocab_size=VOCABULARY, hidden_size=12, intermediate_size=20, num_hidden_layers=2,
+                                   num_attention_heads=3, max_position_embeddings=16, pad_token_id=None, **other)
+
+
 def gpt2(**other):
     return transformers.GPT2Config(vocab_size=VOCABULARY, n_positions=16, n_embd=12, n_layer=2, n_head=3,
                                    bos_token_id=None, eos_token_id=None, **other)
@@ -37,6 +42,9 @@ MODELS = {
     "gpt2": lambda: (transformers.GPT2LMHeadModel(gpt2(activation_function="gelu_new")), torch.float32, None),
     # As the first GPT-2 files are: names without a prefix, which is the model without its output layer.
     "gpt2_bare": lambda: (transformers.GPT2Model(gpt2(activation_function="gelu", n_inner=20)), torch.float32, None),
+    "bert": lambda: (transformers.BertForMaskedLM(bert(hidden_act="gelu")), torch.float32, None),
+    # Of which only the hidden states are asked for, and the pooler is not kept.
+    "bert_bare": lambda: (transformers.BertModel(bert(hidden_act="relu", type_vocab_size=1)), torch.float32, None),
     "llama": lambda: (transformers.LlamaForCausalLM(llama(head_dim=6, rope_theta=500000.0, tie_word_embeddings=False)),
                       torch.float32, 6000),
     "llama_biases": lambda: (transformers.LlamaForCausalLM(llama(attention_bias=True, mlp_bias=True, hidden_act="gelu",
@@ -68,6 +76,9 @@ def logits_of(kind, folder, tokens):
     """In float32, of the weights as they are stored.  Loaded anew: .to(dtype) rounds RoPE's frequencies, too."""
     model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     with torch.no_grad():
+        if isinstance(model, transformers.BertPreTrainedModel):
+            out = model(input_ids=tokens)
+            return out.last_hidden_state if isinstance(model, transformers.BertModel) else out.logits
         out = model(input_ids=tokens, use_cache=False)
         if isinstance(model, transformers.GPT2Model):
             return out.last_hidden_state @ model.wte.weight.T

@@ -1,0 +1,114 @@
+// BERT of transformers (golden/make_hugging_face.py), in and out.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <gmock/gmock.h>
+
+#include "data/user_error.h"
+#include "tests/trainer/hugging_face/folders.h"
+#include "trainer/checkpoint/load.h"
+#include "trainer/hugging_face/model_config.h"
+#include "trainer/load_model.h"
+#include "trainer/model/masked_language_model.h"
+
+namespace trireme {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Rows = std::vector<std::vector<float>>;
+
+std::unique_ptr<MaskedLanguageModel> model_of(const fs::path& run) {
+  SelfCommunicator alone;
+  const CheckpointManifest manifest = read_manifest(checkpoint_at(run));
+  auto model = std::make_unique<MaskedLanguageModel>(
+      TransformerOptions::from_json(manifest.model_json, "manifest"), ParameterMemory::kValues);
+  load_tensors(checkpoint_at(run), manifest, layout_of(model->parameters()),
+               {{"parameters", model->parameters().values()}}, alone);
+  return model;
+}
+
+Rows rows_of(const Tensor& x) {
+  Rows rows;
+  for (std::int64_t i = 0; i < x.dim(0); ++i) {
+    const float* const row = x.data<float>() + i * x.stride(0);
+    rows.emplace_back(row, row + x.dim(1));
+  }
+  return rows;
+}
+
+void expect_near(const Rows& rows, const nlohmann::json& expected) {
+  ASSERT_EQ(rows.size(), expected.size());
+  for (std::size_t t = 0; t < rows.size(); ++t) {
+    ASSERT_EQ(rows[t].size(), expected[t].size());
+    for (std::size_t i = 0; i < rows[t].size(); ++i)
+      ASSERT_NEAR(rows[t][i], expected[t][i].get<double>(), 1e-4) << t << ", " << i;
+  }
+}
+
+TEST(HuggingFaceEncoder, HasTheLogitsOfTransformers) {
+  const TempDir dir;
+  import_folder(golden_folder("bert"), dir / "run");
+  const auto model = model_of(dir / "run");
+  const auto expected = json_of(golden_folder("bert") / "expected.json");
+  std::vector<std::int32_t> tokens = expected["tokens"];
+  std::vector<std::int32_t> places(tokens.size());
+  std::iota(places.begin(), places.end(), 0);
+  const std::int64_t length = std::ssize(tokens);
+  model->allocate({.batch = 1, .sequence = length}, length);
+  const Tensor hidden =
+      model->hidden_states({tokens.data(), DType::kInt32, {1, length}}, {.batch = 1, .sequence = length});
+  expect_near(rows_of(model->logits(hidden, {places.data(), DType::kInt32, {length}}, {})),
+              expected["logits"]);
+}
+
+TEST(HuggingFaceEncoder, HasTheHiddenStatesOfTransformers) {
+  const TempDir dir;
+  const ImportSummary summary = import_folder(golden_folder("bert_bare"), dir / "run");
+  EXPECT_THAT(summary.left_out, testing::UnorderedElementsAre("pooler.dense.weight", "pooler.dense.bias"));
+  const auto model = model_of(dir / "run");
+  const auto expected = json_of(golden_folder("bert_bare") / "expected.json");
+  std::vector<std::int32_t> tokens = expected["tokens"];
+  const std::int64_t length = std::ssize(tokens);
+  model->allocate({.batch = 1, .sequence = length}, 1);
+  expect_near(rows_of(model->hidden_states({tokens.data(), DType::kInt32, {1, length}},
+                                           {.batch = 1, .sequence = length})),
+              expected["logits"]);
+}
+
+TEST(HuggingFaceEncoder, ComesOutAsItWentIn) {
+  for (const char* name : {"bert", "bert_bare"}) {
+    SCOPED_TRACE(name);
+    const TempDir dir;
+    import_folder(golden_folder(name), dir / "run");
+    export_run(dir / "run", dir / "out");
+    auto expected = tensors_of(golden_folder(name));
+    std::erase_if(expected, [](const auto& tensor) { return tensor.first.starts_with("pooler."); });
+    EXPECT_EQ(tensors_of(dir / "out"), expected);
+    import_folder(dir / "out", dir / "again");
+    EXPECT_EQ(read_manifest(checkpoint_at(dir / "again")).to_json(),
+              read_manifest(checkpoint_at(dir / "run")).to_json());
+  }
+}
+
+TEST(HuggingFaceEncoder, WhatChangesResultsIsRefused) {
+  const auto text = json_of(golden_folder("bert") / "config.json");
+  const auto error_of = [&](const char* key, const nlohmann::json& value) {
+    auto changed = text;
+    changed[key] = value;
+    try {
+      parse_model_config(changed.dump(), "config.json");
+    } catch (const UserError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_THAT(error_of("position_embedding_type", "relative_key"),
+              testing::HasSubstr("'position_embedding_type' is \"relative_key\""));
+  EXPECT_THAT(error_of("is_decoder", true), testing::HasSubstr("'is_decoder' is true"));
+  EXPECT_THAT(error_of("hidden_act", "mish"), testing::HasSubstr("'hidden_act' is \"mish\""));
+}
+
+}  // namespace
+}  // namespace trireme
