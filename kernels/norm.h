@@ -1,12 +1,11 @@
 // Normalisation of rows, fused with the residual addition before it.  N rows of width C.
 //
 //     sum = residual + dropout(branch)
-//     y = (sum - mean) * rstd * weight + bias,  rstd = 1 / sqrt(variance + epsilon)   LayerNorm (Ba et al.
-//     2016) y = sum * rstd * weight,  rstd = 1 / sqrt(mean of sum^2 + epsilon)              RMSNorm (Zhang &
-//     Sennrich 2019)
+//     LayerNorm:  y = (sum - mean) * rstd * weight + bias,  rstd = 1 / sqrt(variance + epsilon)
+//     RMSNorm:    y = sum * rstd * weight,                  rstd = 1 / sqrt(mean of sum^2 + epsilon)
 //
-// LayerNorm has the biased variance.  RMSNorm is what operands without `mean`, `bias` and `dbias` ask for:
-// they are empty together.
+// LayerNorm (Ba et al. 2016) has the biased variance.  RMSNorm (Zhang & Sennrich 2019) is what operands
+// without `mean`, `bias` and `dbias` ask for: they are empty together.
 //
 // Numbers are float32.  On a CUDA device rows (y, sum, residual, branch and their gradients) may be bfloat16,
 // all or none; weight and bias then are bfloat16 or float32, and what belongs to no row or to all (mean,

@@ -238,6 +238,12 @@ class Reader {
       options.rope_theta = rope.value("rope_theta", options.rope_theta);
       options.rope_scaling = static_cast<RopeScaling>(found - kRopeTypes.begin());
       for_each_field_of_rope(options, rope.reading());
+      const bool is_sound =
+          options.rope_factor >= 1.0 &&
+          (options.rope_scaling < RopeScaling::kLlama3 || options.rope_original_context > 0) &&
+          options.rope_low_frequency_factor < options.rope_high_frequency_factor &&
+          options.rope_beta_slow < options.rope_beta_fast;
+      if (!is_sound) refuse(key);
       return;
     }
   }

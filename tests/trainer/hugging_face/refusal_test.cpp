@@ -134,6 +134,11 @@ TEST_F(HuggingFaceRefusal, NamesWhatConfigAsksFor) {
   refuse_config(
       "llama", [](auto& j) { j["rope_parameters"]["partial_rotary_factor"] = 0.5; }, "'rope_parameters' is");
   refuse_config(
+      "llama_stretched", [](auto& j) { j["rope_parameters"]["low_freq_factor"] = 4.0; },
+      "'rope_parameters' is");
+  refuse_config(
+      "llama_stretched", [](auto& j) { j["rope_parameters"]["factor"] = 0.5; }, "'rope_parameters' is");
+  refuse_config(
       "qwen2_window", [](auto& j) { j["layer_types"][1] = "full_attention"; }, "'layer_types' is");
   refuse_config(
       "qwen2_window",
