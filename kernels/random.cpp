@@ -7,9 +7,9 @@ namespace trireme {
 
 TRIREME_DECLARE_CPU(fill_normal)
 
-void fill_normal(Tensor x, float stddev, std::uint64_t key, Stream stream) {
+void fill_normal(Tensor x, float stddev, std::uint64_t key, std::int64_t first_index, Stream stream) {
   OperandCheck("fill_normal").operand("x", x, x.shape());
-  TRIREME_CPU(fill_normal)(x, stddev, key, stream);
+  TRIREME_CPU(fill_normal)(x, stddev, key, first_index, stream);
 }
 
 }  // namespace trireme

@@ -8,7 +8,8 @@
 
 namespace trireme {
 
-// x[i] = stddev * (the i-th normal number of the key; see kernels/rng.h).  Contiguous float32.
-void fill_normal(Tensor x, float stddev, std::uint64_t key, Stream stream);
+// x[i] = stddev * (the (first_index + i)-th normal number of the key; see kernels/rng.h).  Contiguous
+// float32.
+void fill_normal(Tensor x, float stddev, std::uint64_t key, std::int64_t first_index, Stream stream);
 
 }  // namespace trireme

@@ -176,11 +176,11 @@ int MeshLayout::color_of(int rank, std::span<const Axis> axes) const {
   return rank_of(place);
 }
 
-Mesh::Mesh(const MeshShape& shape, Process& process)
-    : layout_(shape, process.num_ranks()), place_(layout_.place_of(process.rank())) {
+Mesh::Mesh(const MeshShape& shape, Communicator& world)
+    : layout_(shape, world.size()), place_(layout_.place_of(world.rank())) {
   const auto group = [&](std::span<const Axis> axes, const char* group_name) {
-    const int color = layout_.color_of(process.rank(), axes);
-    return process.world().split(color, process.rank(), group_name);
+    const int color = layout_.color_of(world.rank(), axes);
+    return world.split(color, world.rank(), group_name);
   };
   for (const Axis axis : kAxes) axes_[static_cast<std::size_t>(axis)] = group({&axis, 1}, name(axis));
   model_ = group(std::array{Axis::kPipeline, Axis::kTensor}, "model");

@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "parallel/process.h"
+#include "parallel/communicator.h"
 
 namespace trireme {
 
@@ -59,8 +59,8 @@ class Mesh {
     return MeshLayout::why_not(shape, num_ranks);
   }
 
-  // Collective.  REQUIRES: !why_not(shape, process.num_ranks()).  `process` outlives the mesh.
-  Mesh(const MeshShape& shape, Process& process);
+  // Collective.  REQUIRES: !why_not(shape, world.size()).  `world` outlives the mesh.
+  Mesh(const MeshShape& shape, Communicator& world);
 
   const MeshLayout& layout() const { return layout_; }
   int size(Axis axis) const { return layout_.size(axis); }

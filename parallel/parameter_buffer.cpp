@@ -17,18 +17,26 @@ constexpr std::int64_t kAlignmentElements = 16;
 }  // namespace
 
 Parameter& ParameterBuffer::add(std::string name, Shape shape, Initializer initializer, bool weight_decay) {
+  return add(std::move(name), ParameterPart::all_of(shape), initializer, weight_decay);
+}
+
+Parameter& ParameterBuffer::add(std::string name, ParameterPart part, Initializer initializer,
+                                bool weight_decay) {
   CHECK(!values_) << "parameter " << name << " is added after allocate()";
   CHECK(std::none_of(parameters_.begin(), parameters_.end(),
                      [&](const Parameter& other) { return other.name == name; }))
       << "two parameters are named " << name;
+  const Shape shape = part.shape();
   Parameter parameter{.name = std::move(name),
+                      .part = std::move(part),
                       .shape = shape,
                       .initializer = initializer,
                       .weight_decay = weight_decay,
                       .index = static_cast<int>(parameters_.size()),
                       .offset = num_elements_,
                       .value = {},
-                      .gradient = {}};
+                      .gradient = {},
+                      .replicas = {}};
   num_parameters_ += shape.num_elements();
   num_elements_ += (shape.num_elements() + kAlignmentElements - 1) / kAlignmentElements * kAlignmentElements;
   return parameters_.emplace_back(std::move(parameter));
@@ -55,11 +63,15 @@ void ParameterBuffer::initialize(std::uint64_t seed) {
   const Stream stream;
   for (const Parameter& parameter : parameters_) {
     const auto [mean, stddev] = parameter.initializer;
-    if (stddev > 0.0F) {
-      fill_normal(parameter.value, stddev, key_of(seed, parameter.name), stream);
-    } else {
+    if (stddev == 0.0F) {
       fill(parameter.value, mean, stream);
+      continue;
     }
+    const Tensor flat = parameter.value.view({parameter.shape.num_elements()});
+    const std::uint64_t key = key_of(seed, parameter.name);
+    for_each_piece(parameter.part, [&](const Piece& piece) {
+      fill_normal(flat.slice(0, piece.own, piece.own + piece.size), stddev, key, piece.whole, stream);
+    });
   }
 }
 

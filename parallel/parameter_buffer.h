@@ -1,12 +1,14 @@
-// Parameters and their gradients in flat memory.
+// A rank's parameters and their gradients in flat memory.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <vector>
 
 #include "kernels/buffer.h"
 #include "kernels/tensor.h"
+#include "parallel/parameter_part.h"
 
 namespace trireme {
 
@@ -21,13 +23,15 @@ struct Initializer {
 
 struct Parameter {
   std::string name;  // unique in the model: "blocks.3.attention.qkv.weight"
-  Shape shape;
+  ParameterPart part;
+  Shape shape;  // of the part
   Initializer initializer;
   bool weight_decay = false;  // matrices decay, biases and norms don't
   int index = 0;              // position in the buffer's order
   std::int64_t offset = 0;    // first element in the flat buffers, a multiple of 16
   Tensor value;               // set by allocate()
   Tensor gradient;
+  std::vector<Replica> replicas;
 };
 
 // What of a model's parameters is in memory: to look at their names and places, to use them, to train them.
@@ -39,10 +43,12 @@ class ParameterBuffer {
  public:
   // The reference stays valid.  REQUIRES: before allocate(); a name not used before.
   Parameter& add(std::string name, Shape shape, Initializer initializer, bool weight_decay);
+  Parameter& add(std::string name, ParameterPart part, Initializer initializer, bool weight_decay);
 
   // Makes the flat buffers; gradients are zero, values unset.
   void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {});
-  // Draws every value by (seed, name, index within the parameter), so any layout of ranks draws the same.
+  // Draws every value by (seed, name, index within the whole parameter), so any layout of ranks draws the
+  // same.
   void initialize(std::uint64_t seed);
 
   const std::deque<Parameter>& parameters() const { return parameters_; }

@@ -3,15 +3,9 @@
 
 #include <cstdint>
 
+#include "parallel/flat_range.h"
+
 namespace trireme {
-
-struct FlatRange {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-
-  std::int64_t size() const { return end - begin; }
-  bool operator==(const FlatRange&) const = default;
-};
 
 // Cuts a buffer of `num_elements` into buckets from its end, as backward fills it, and each bucket into equal
 // parts, one per rank, of a multiple of 64 elements.  So a bucket is reduce-scattered and gathered by one

@@ -7,10 +7,10 @@
 
 namespace trireme {
 
-LanguageModelTask::LanguageModelTask(const Config& config, Communicator& data_axis)
+LanguageModelTask::LanguageModelTask(const Config& config, Mesh& mesh)
     : config_(config),
       batch_sequences_(batch_sequences(config)),
-      data_axis_(data_axis),
+      mesh_(mesh),
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
       model_(TransformerOptions::from_config(config.model, training_data_.vocab_size())) {
@@ -27,8 +27,8 @@ void LanguageModelTask::start(std::int64_t samples_consumed) {
            .batch_sequences = batch_sequences_,
            .microbatch_sequences = config_.train.microbatch_sequences,
            .seed = static_cast<std::uint64_t>(config_.run.seed),
-           .rank = data_axis_.rank(),
-           .num_ranks = data_axis_.size(),
+           .rank = mesh_.data().rank(),
+           .num_ranks = mesh_.data().size(),
            .documents = documents_of(config_.data)};
   loader_ = std::make_unique<Loader>(training_data_, plan_, samples_consumed, config_.data.prefetch);
   model_.allocate({.batch = microbatch_sequences(), .sequence = config_.model.context, .training = true});
@@ -68,10 +68,10 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
 
 Validation LanguageModelTask::validate() {
   return {.loss = evaluate_loss(model_, validation_data_, documents_of(config_.data),
-                                config_.train.eval_sequences, microbatch_sequences(), data_axis_),
+                                config_.train.eval_sequences, microbatch_sequences(), mesh_.data()),
           .bleu = {},
           .attention_entropies = evaluate_attention(model_, validation_data_, documents_of(config_.data),
-                                                    config_.train.eval_attention, data_axis_)};
+                                                    config_.train.eval_attention, mesh_.data())};
 }
 
 }  // namespace trireme

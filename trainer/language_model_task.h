@@ -13,7 +13,7 @@ namespace trireme {
 
 class LanguageModelTask : public Task {
  public:
-  LanguageModelTask(const Config& config, Communicator& data_axis);
+  LanguageModelTask(const Config& config, Mesh& mesh);
 
   ParameterBuffer& parameters() override { return model_.parameters(); }
   std::string model_json() const override { return model_.options().to_json(); }
@@ -31,7 +31,7 @@ class LanguageModelTask : public Task {
 
   const Config config_;
   const std::int64_t batch_sequences_;  // of the global batch
-  Communicator& data_axis_;
+  Mesh& mesh_;
   TokenDataset training_data_;
   TokenDataset validation_data_;
   Transformer model_;

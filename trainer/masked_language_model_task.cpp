@@ -7,10 +7,10 @@
 
 namespace trireme {
 
-MaskedLanguageModelTask::MaskedLanguageModelTask(const Config& config, Communicator& data_axis)
+MaskedLanguageModelTask::MaskedLanguageModelTask(const Config& config, Mesh& mesh)
     : config_(config),
       batch_sequences_(batch_sequences(config)),
-      data_axis_(data_axis),
+      mesh_(mesh),
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
       tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
@@ -32,8 +32,8 @@ void MaskedLanguageModelTask::start(std::int64_t samples_consumed) {
            .batch_sequences = batch_sequences_,
            .microbatch_sequences = config_.train.microbatch_sequences,
            .seed = static_cast<std::uint64_t>(config_.run.seed),
-           .rank = data_axis_.rank(),
-           .num_ranks = data_axis_.size(),
+           .rank = mesh_.data().rank(),
+           .num_ranks = mesh_.data().size(),
            .documents = documents_of(config_.data)};
   loader_ = std::make_unique<Loader>(training_data_, plan_, samples_consumed, config_.data.prefetch);
   model_.allocate({.batch = microbatch_sequences(), .sequence = config_.model.context, .training = true},
@@ -81,12 +81,13 @@ StepSize MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientRe
 Validation MaskedLanguageModelTask::validate() {
   const Masking masking = validation_masking(*tokenizer_, config_.train.mask_probability);
   const Documents documents = documents_of(config_.data);
-  const MaskedScore score = evaluate_masked(model_, validation_data_, masking, documents,
-                                            config_.train.eval_sequences, microbatch_sequences(), data_axis_);
+  const MaskedScore score =
+      evaluate_masked(model_, validation_data_, masking, documents, config_.train.eval_sequences,
+                      microbatch_sequences(), mesh_.data());
   return {.loss = score.loss,
           .accuracy = score.accuracy,
           .attention_entropies = evaluate_attention(model_, validation_data_, masking, documents,
-                                                    config_.train.eval_attention, data_axis_)};
+                                                    config_.train.eval_attention, mesh_.data())};
 }
 
 }  // namespace trireme

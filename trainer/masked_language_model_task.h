@@ -17,7 +17,7 @@ namespace trireme {
 // a window that comes again, in another epoch, is masked anew.
 class MaskedLanguageModelTask : public Task {
  public:
-  MaskedLanguageModelTask(const Config& config, Communicator& data_axis);
+  MaskedLanguageModelTask(const Config& config, Mesh& mesh);
 
   ParameterBuffer& parameters() override { return model_.parameters(); }
   std::string model_json() const override { return model_.options().to_json(); }
@@ -37,7 +37,7 @@ class MaskedLanguageModelTask : public Task {
 
   const Config config_;
   const std::int64_t batch_sequences_;  // of the global batch
-  Communicator& data_axis_;
+  Mesh& mesh_;
   TokenDataset training_data_;
   TokenDataset validation_data_;
   std::unique_ptr<Tokenizer> tokenizer_;

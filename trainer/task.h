@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
-#include "parallel/communicator.h"
 #include "parallel/gradient_reducer.h"
+#include "parallel/mesh.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/config.h"
 #include "trainer/validation.h"
@@ -49,8 +49,8 @@ class Task {
   virtual double seconds_waited() const = 0;
 };
 
-// What config.model.kind says.  `data_axis` outlives the task.  Throws UserError for a config that the data
+// What config.model.kind says.  `mesh` outlives the task.  Throws UserError for a config that the data
 // don't fit.
-std::unique_ptr<Task> make_task(const Config& config, Communicator& data_axis);
+std::unique_ptr<Task> make_task(const Config& config, Mesh& mesh);
 
 }  // namespace trireme

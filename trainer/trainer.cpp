@@ -11,14 +11,12 @@
 #include "data/manifest.h"
 #include "data/tokenizer/tokenizer.h"
 #include "data/user_error.h"
-#include "kernels/elementwise.h"
 #include "kernels/speed_of_light.h"
 #include "kernels/threads.h"
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/load_model.h"
-#include "trainer/optim/lr_schedule.h"
 
 namespace trireme {
 namespace {
@@ -27,15 +25,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
-}
-
-// The mesh that the config asks for, if the job has the ranks for it.
-Mesh make_mesh(const ParallelConfig& config, Process& process) {
-  const MeshShape shape{.data = static_cast<int>(config.data)};
-  if (const auto reason = Mesh::why_not(shape, process.num_ranks())) {
-    throw UserError("parallel.data", *reason, "change it, or start another number of ranks");
-  }
-  return {shape, process};
 }
 
 // The sum over all ranks of a number that each has.
@@ -53,21 +42,11 @@ bool due(std::int64_t every, std::int64_t step) {
 }  // namespace
 
 Trainer::Trainer(const Config& config, Process& process)
-    : config_(config),
-      directory_(config.run.directory),
-      process_(process),
-      mesh_(make_mesh(config.parallel, process)),
-      task_(make_task(config, mesh_.data())),
-      optimizer_(task_->parameters(), config.optim),
-      clip_(config.optim.grad_clip),
-      reducer_(task_->parameters(), mesh_.data(),
-               static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20))),
-      loss_memory_(2 * size_bytes(DType::kFloat32)),
-      loss_2_(loss_memory_.tensor(DType::kFloat32, {2})) {
+    : config_(config), directory_(config.run.directory), process_(process), engine_(config, process.world()) {
   set_up_threads();
   open_run_directory();
   resume_or_initialize();
-  task_->start(state_.samples);
+  engine_.start(state_.samples);
 }
 
 void Trainer::set_up_threads() {
@@ -89,26 +68,26 @@ void Trainer::open_run_directory() {
                     "choose another run.directory, or remove this one");
   }
   write_durably(directory_ / kConfigFile, to_toml(config_), IfExists::kReplace);
-  const auto tokenizer = load_tokenizer(task_->data_folder() / kTokenizerFile);
+  const auto tokenizer = load_tokenizer(engine_.task().data_folder() / kTokenizerFile);
   write_durably(directory_ / kTokenizerFile, tokenizer->to_json(), IfExists::kReplace);
   clean_checkpoints(directory_);
 }
 
 CheckpointContents Trainer::checkpoint_contents() {
   CheckpointContents contents;
-  contents.layout = layout_of(task_->parameters());
-  contents.tensors = {{"parameters", task_->parameters().values()},
-                      {"adam_m", optimizer_.first_moment()},
-                      {"adam_v", optimizer_.second_moment()}};
+  contents.layout = layout_of(engine_.task().parameters());
+  contents.tensors = {{"parameters", engine_.task().parameters().values()},
+                      {"adam_m", engine_.optimizer().first_moment()},
+                      {"adam_v", engine_.optimizer().second_moment()}};
   contents.state = state_;
-  contents.model_json = task_->model_json();
+  contents.model_json = engine_.task().model_json();
   contents.changeable_keys = {"dropout", "attention_dropout", "init_stddev"};
   return contents;
 }
 
 void Trainer::resume_or_initialize() {
   state_.seed = config_.run.seed;
-  state_.dataset_id = task_->dataset_id();
+  state_.dataset_id = engine_.task().dataset_id();
   process_.world().barrier();  // rank 0 has cleaned up
   std::string from;
   if (config_.checkpoint.resume) {
@@ -129,9 +108,8 @@ void Trainer::resume_or_initialize() {
 
 // Returns the checkpoint that the values are of; nothing if they are drawn.
 std::string Trainer::initialize() {
-  ParameterBuffer& parameters = task_->parameters();
   if (config_.train.init_from.empty()) {
-    parameters.initialize(static_cast<std::uint64_t>(config_.run.seed));
+    engine_.initialize();
     return "";
   }
   const std::filesystem::path folder = checkpoint_at(config_.train.init_from);
@@ -141,7 +119,8 @@ std::string Trainer::initialize() {
     throw UserError("train.init_from", folder.string() + " is of another model: " + *difference,
                     "set the keys of [model] as the checkpoint has them");
   }
-  load_tensors(folder, manifest, ours.layout, {{"parameters", parameters.values()}}, process_.world());
+  load_tensors(folder, manifest, ours.layout, {{"parameters", engine_.task().parameters().values()}},
+               process_.world());
   return folder.string();
 }
 
@@ -152,31 +131,19 @@ RunEnd Trainer::run() {
     const StepResult result = train_step();
     check_finite(result);
     const bool last = state_.step == config_.train.steps;
-    const bool leaving = result.signal != 0 && !last;
+    const int signal = agreed_signal();
+    const bool leaving = signal != 0 && !last;
     if (last || leaving || due(config_.train.log_every, state_.step)) log_step(result);
     if (last || due(config_.train.eval_every, state_.step)) validate();
     if (last || leaving || due(config_.checkpoint.every, state_.step)) save();
-    if (leaving) return result.signal == SIGINT ? RunEnd::kInterrupted : RunEnd::kRequeue;
+    if (leaving) return signal == SIGINT ? RunEnd::kInterrupted : RunEnd::kRequeue;
   }
   return RunEnd::kFinished;
 }
 
-Trainer::StepResult Trainer::train_step() {
-  fill(task_->parameters().gradients(), 0.0F, stream_);
-  fill(loss_2_, 0.0F, stream_);
-  StepResult result;
-  result.size = task_->accumulate_gradients(loss_2_, reducer_, state_.step, stream_);
-  reducer_.finish(stream_);
-
-  result.learning_rate = learning_rate_at(config_.optim, state_.step, config_.train.steps);
-  result.grad_norm = clip_.measure(task_->parameters().gradients(), stream_);
-  agree(result);
-  if (result.finite) {
-    // A skipped step gave the moments nothing: their bias corrections don't count it.
-    optimizer_.step(clip_.scale(), result.learning_rate, state_.step - state_.skipped_steps + 1, stream_);
-  } else {
-    ++state_.skipped_steps;
-  }
+StepResult Trainer::train_step() {
+  const StepResult result = engine_.step(state_.step, state_.skipped_steps);
+  if (!result.finite) ++state_.skipped_steps;
   ++state_.step;
   state_.samples += result.size.samples;
   state_.tokens += result.size.tokens;
@@ -184,19 +151,12 @@ Trainer::StepResult Trainer::train_step() {
   return result;
 }
 
-// Every rank goes on from the same numbers: a signal may have reached one of them alone.
-void Trainer::agree(StepResult& result) {
-  Communicator& axis = mesh_.data();
+// What a rank received, 0 for none: a signal may have reached one of them alone.
+int Trainer::agreed_signal() {
   std::int32_t signal = stop_signal_.received();
-  axis.all_reduce({&signal, DType::kInt32, {1}}, ReduceOp::kMax, stream_);
-  axis.wait(axis.all_reduce(loss_2_, ReduceOp::kSum, stream_), stream_);
-  result.signal = signal;
-  const auto mean = [&](int i) {
-    return static_cast<double>(loss_2_.data<float>()[i]) / static_cast<double>(result.size.targets);
-  };
-  result.objective = mean(0);
-  result.loss = mean(1);
-  result.finite = std::isfinite(result.objective) && std::isfinite(result.grad_norm);
+  Communicator& world = process_.world();
+  world.wait(world.all_reduce({&signal, DType::kInt32, {1}}, ReduceOp::kMax, stream_), stream_);
+  return signal;
 }
 
 void Trainer::check_finite(const StepResult& result) const {
@@ -219,7 +179,7 @@ void Trainer::log_step(const StepResult& result) {
   const Clock::time_point now = Clock::now();
   const double seconds = std::max(1e-9, seconds_between(last_log_.time, now));
   const double steps_per_second = static_cast<double>(state_.step - last_log_.step) / seconds;
-  const double waited = task_->seconds_waited();
+  const double waited = engine_.task().seconds_waited();
   log_->train_step(
       {.step = state_.step,
        .steps = config_.train.steps,
@@ -240,7 +200,7 @@ void Trainer::log_step(const StepResult& result) {
 
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
-  const Validation found = task_->validate();
+  const Validation found = engine_.task().validate();
   if (log_ != nullptr) log_->validation(state_.step, found);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it
 }

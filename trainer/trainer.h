@@ -6,17 +6,12 @@
 #include <filesystem>
 #include <memory>
 
-#include "kernels/buffer.h"
-#include "parallel/gradient_reducer.h"
-#include "parallel/mesh.h"
 #include "parallel/process.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config.h"
 #include "trainer/metrics.h"
-#include "trainer/optim/adamw.h"
-#include "trainer/optim/grad_clip.h"
 #include "trainer/stop_signal.h"
-#include "trainer/task.h"
+#include "trainer/training_engine.h"
 
 namespace trireme {
 
@@ -44,15 +39,6 @@ class Trainer {
   RunEnd run();
 
  private:
-  struct StepResult {
-    StepSize size;
-    double objective = 0.0;  // what is minimised: nats per token, of the global batch
-    double loss = 0.0;       // the same without label smoothing
-    double grad_norm = 0.0;  // before clipping
-    double learning_rate = 0.0;
-    bool finite = true;
-    int signal = 0;  // what a rank received, 0 for none; the same on all ranks
-  };
   // What rates are computed from: the state at the last line of the log.
   struct Mark {
     std::chrono::steady_clock::time_point time;
@@ -68,7 +54,7 @@ class Trainer {
   std::string initialize();
 
   StepResult train_step();
-  void agree(StepResult& result);
+  int agreed_signal();
   void check_finite(const StepResult& result) const;
 
   void log_step(const StepResult& result);
@@ -81,14 +67,8 @@ class Trainer {
   const Config config_;
   const std::filesystem::path directory_;
   Process& process_;
-  Mesh mesh_;
   Stream stream_;
-  const std::unique_ptr<Task> task_;
-  AdamW optimizer_;
-  GradientClip clip_;
-  GradientReducer reducer_;
-  Buffer loss_memory_;
-  Tensor loss_2_;  // this rank's sums over the step, see Task
+  TrainingEngine engine_;
   TrainState state_;
   std::unique_ptr<MetricsLog> log_;  // rank 0's alone
   double peak_flops_ = 0.0;          // of all ranks

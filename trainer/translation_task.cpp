@@ -8,9 +8,9 @@
 
 namespace trireme {
 
-TranslationTask::TranslationTask(const Config& config, Communicator& data_axis)
+TranslationTask::TranslationTask(const Config& config, Mesh& mesh)
     : config_(config),
-      data_axis_(data_axis),
+      mesh_(mesh),
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
       tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
@@ -23,7 +23,7 @@ std::int64_t TranslationTask::microbatch_tokens() const {
   const std::int64_t batch = config_.train.batch_tokens;
   const std::int64_t asked = config_.train.microbatch_tokens > 0 ? config_.train.microbatch_tokens : batch;
   // Of B rows a rank has at most B / ranks, rounded up.
-  return std::min(asked, batch / data_axis_.size() + config_.model.context);
+  return std::min(asked, batch / mesh_.data().size() + config_.model.context);
 }
 
 std::int64_t TranslationTask::allocated_tokens() const {
@@ -34,8 +34,8 @@ void TranslationTask::start(std::int64_t samples_consumed) {
   const PairBatchPlan plan{.batch_tokens = config_.train.batch_tokens,
                            .microbatch_tokens = microbatch_tokens(),
                            .seed = static_cast<std::uint64_t>(config_.run.seed),
-                           .rank = data_axis_.rank(),
-                           .num_ranks = data_axis_.size()};
+                           .rank = mesh_.data().rank(),
+                           .num_ranks = mesh_.data().size()};
   loader_ = std::make_unique<PairLoader>(training_data_, plan, samples_consumed, config_.data.prefetch);
   const std::int64_t tokens = allocated_tokens();
   model_.allocate({.source_tokens = tokens, .target_tokens = tokens, .training = true});
@@ -68,14 +68,14 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& r
 Validation TranslationTask::validate() {
   const std::int64_t tokens = allocated_tokens();
   Validation result{
-      .loss = evaluate_pairs(model_, validation_data_, config_.train.eval_sequences, tokens, data_axis_)};
+      .loss = evaluate_pairs(model_, validation_data_, config_.train.eval_sequences, tokens, mesh_.data())};
   if (const std::int64_t pairs = config_.train.eval_translations; pairs > 0) {
     const TranslationScores scores =
-        score_translations(model_, validation_data_, *tokenizer_, pairs, BeamOptions(), tokens, data_axis_);
+        score_translations(model_, validation_data_, *tokenizer_, pairs, BeamOptions(), tokens, mesh_.data());
     result.bleu = bleu(scores.bleu).score;
   }
   result.attention_entropies =
-      evaluate_attention(model_, validation_data_, config_.train.eval_attention, data_axis_);
+      evaluate_attention(model_, validation_data_, config_.train.eval_attention, mesh_.data());
   return result;
 }
 

@@ -14,7 +14,7 @@ namespace trireme {
 
 class TranslationTask : public Task {
  public:
-  TranslationTask(const Config& config, Communicator& data_axis);
+  TranslationTask(const Config& config, Mesh& mesh);
 
   ParameterBuffer& parameters() override { return model_.parameters(); }
   std::string model_json() const override { return model_.options().to_json(); }
@@ -34,7 +34,7 @@ class TranslationTask : public Task {
   std::int64_t allocated_tokens() const;
 
   const Config config_;
-  Communicator& data_axis_;
+  Mesh& mesh_;
   PairDataset training_data_;
   PairDataset validation_data_;
   std::unique_ptr<Tokenizer> tokenizer_;

@@ -51,16 +51,25 @@ TEST(Normal, HasTheMomentsOfTheNormalDistribution) {
 TEST(FillNormal, IsWhatEachIndexDraws) {
   for (const std::int64_t n : {1, 3, 4, 70001}) {
     const Operand x = Operand::poisoned({n});
-    fill_normal(x, 0.5F, 9, {});
+    fill_normal(x, 0.5F, 9, 0, {});
     reference::Array expected;
     for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(n); ++i) {
       expected.push_back(0.5 * static_cast<double>(normals(9, i / 4)[i % 4]));
     }
     x.expect_near(expected, 0.0, "x");
   }
+  for (const std::int64_t first : {1, 2, 3, 4, 1234567}) {
+    const Operand x = Operand::poisoned({11});
+    fill_normal(x, 1.0F, 9, first, {});
+    for (std::int64_t i = 0; i < 11; ++i) {
+      const auto index = static_cast<std::uint64_t>(first + i);
+      EXPECT_EQ(x.floats()[static_cast<std::size_t>(i)], normals(9, index / 4)[index % 4])
+          << first << " + " << i;
+    }
+  }
   expect_same_for_any_threads([] {
     const Operand x = Operand::poisoned({100003});
-    fill_normal(x, 1.0F, 3, {});
+    fill_normal(x, 1.0F, 3, 0, {});
     return x.floats();
   });
 }

@@ -93,7 +93,7 @@ TEST(MeshTest, HandsOutACommunicatorPerAxis) {
     for (int tensor = 1; tensor <= ranks; ++tensor) {
       const MeshShape shape{.pipeline = pipeline, .data = 0, .tensor = tensor};
       if (Mesh::why_not(shape, ranks)) continue;
-      const Mesh mesh(shape, test_process());
+      const Mesh mesh(shape, test_process().world());
       const int data = ranks / pipeline / tensor;
       const int p = mesh.coordinate(Axis::kPipeline);
       const int d = mesh.coordinate(Axis::kData);

@@ -17,7 +17,7 @@ namespace trireme {
 
 // Values of a random tensor, the same at each call.
 inline void fill_normal(Tensor x, const std::string& name, float stddev = 1.0F) {
-  fill_normal(x, stddev, key_of(7, name), Stream());
+  fill_normal(x, stddev, key_of(7, name), 0, Stream());
 }
 
 // Compares <gradient, d> with (loss(x + h d) - loss(x - h d)) / 2h for several random directions d of unit
