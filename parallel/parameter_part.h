@@ -19,7 +19,7 @@ struct ParameterPart {
   FlatRange columns;
 
   static ParameterPart all_of(Shape whole);
-  static ParameterPart rows_of(Shape whole, std::vector<FlatRange> rows);
+  static ParameterPart rows_of(Shape whole, const std::vector<FlatRange>& rows);
   static ParameterPart columns_of(Shape whole, FlatRange columns);
 
   bool is_whole() const { return shape() == whole; }

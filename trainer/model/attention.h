@@ -10,8 +10,25 @@
 #include "trainer/model/linear.h"
 #include "trainer/model/pass.h"
 #include "trainer/model/positions.h"
+#include "trainer/model/tensor_ranks.h"
 
 namespace trireme {
+
+// This rank's heads.
+struct HeadShare {
+  HeadShare(const TransformerOptions& options, const TensorRanks& ranks);
+
+  // Rows of a projection to all heads: those of this rank's, of queries or keys, where the projection's
+  // first are at row `first`.
+  FlatRange rows(const FlatRange& heads, std::int64_t first = 0) const {
+    return {first + heads.begin * head_width, first + heads.end * head_width};
+  }
+
+  std::int64_t all_heads;
+  std::int64_t head_width;
+  FlatRange heads;
+  FlatRange kv_heads;
+};
 
 // y = W_o attention(q, k, v): what both have in common.  Keys and values may have fewer heads than queries
 // (Ainslie et al. 2023).
@@ -34,7 +51,7 @@ class HeadAttention {
   // `layer` picks the dropout mask.  `out_stddev` is the initial spread of W_o, which feeds the residual
   // stream.
   HeadAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, AttentionKind kind,
-                const TransformerOptions& options, float out_stddev);
+                const TransformerOptions& options, float out_stddev, const TensorRanks& ranks);
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
@@ -52,7 +69,7 @@ class HeadAttention {
 
   std::int64_t layer_;
   AttentionKind kind_;
-  std::int64_t heads_;
+  HeadShare share_;
   std::int64_t head_width_;
   Linear out_;
 };
@@ -71,7 +88,8 @@ class SelfAttention {
 
   // `layer` also picks the cache entry.  `positions` must outlive the layer.
   SelfAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, bool causal,
-                const TransformerOptions& options, const PositionTables& positions, float out_stddev);
+                const TransformerOptions& options, const PositionTables& positions, float out_stddev,
+                const TensorRanks& ranks = TensorRanks::alone());
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
@@ -87,6 +105,7 @@ class SelfAttention {
 
   std::int64_t layer_;
   bool causal_;
+  HeadShare share_;
   std::int64_t heads_;
   std::int64_t kv_heads_;
   std::int64_t head_width_;
@@ -115,7 +134,8 @@ class CrossAttention {
 
   // `layer` picks the dropout mask, `block` the cache entry.  `positions` must outlive the layer.
   CrossAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, std::int64_t block,
-                 const TransformerOptions& options, const PositionTables& positions, float out_stddev);
+                 const TransformerOptions& options, const PositionTables& positions, float out_stddev,
+                 const TensorRanks& ranks = TensorRanks::alone());
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
@@ -135,8 +155,10 @@ class CrossAttention {
   std::int64_t query_width() const { return heads_ * head_width_; }
   std::int64_t kv_width() const { return 2 * kv_heads_ * head_width_; }
 
+  const TensorRanks& ranks_;
   std::int64_t block_;
   std::int64_t width_;
+  HeadShare share_;
   std::int64_t heads_;
   std::int64_t kv_heads_;
   std::int64_t head_width_;

@@ -1,13 +1,48 @@
 #include "trainer/model/linear.h"
 
+#include <glog/logging.h>
+
 namespace trireme {
+namespace {
+
+ParameterPart weight_part(Shape whole, const LinearSplit& split) {
+  switch (split.kind) {
+    case LinearSplit::Kind::kNone:
+      return ParameterPart::all_of(whole);
+    case LinearSplit::Kind::kOutputs:
+      return ParameterPart::rows_of(whole, split.part);
+    case LinearSplit::Kind::kInputs:
+      return ParameterPart::columns_of(whole, split.part.front());
+  }
+  return {};
+}
+
+}  // namespace
 
 Linear::Linear(ParameterBuffer& parameters, const std::string& name, std::int64_t inputs,
-               std::int64_t outputs, bool has_bias, float init_stddev)
-    : weight_(parameters.add(name + ".weight", {outputs, inputs}, Initializer::normal(init_stddev),
+               std::int64_t outputs, bool has_bias, float init_stddev, const LinearSplit& split)
+    : ranks_(split.ranks),
+      kind_(split.ranks.is_alone() ? LinearSplit::Kind::kNone : split.kind),
+      weight_(parameters.add(name + ".weight", weight_part({outputs, inputs}, split),
+                             Initializer::normal(init_stddev),
                              /*weight_decay=*/true)) {
-  if (has_bias) {
-    bias_ = &parameters.add(name + ".bias", {outputs}, Initializer::constant(0.0F), /*weight_decay=*/false);
+  if (!has_bias) return;
+  const bool is_split = kind_ == LinearSplit::Kind::kOutputs;
+  bias_ = &parameters.add(name + ".bias",
+                          is_split ? ParameterPart::rows_of({outputs}, split.part)
+                                   : ParameterPart::all_of({outputs}),
+                          Initializer::constant(0.0F), /*weight_decay=*/false);
+  // All rows of dy pass by every rank.
+  if (kind_ == LinearSplit::Kind::kInputs)
+    bias_->replicas.push_back({.group = ranks_.group(), .elements = {0, outputs}});
+}
+
+void Linear::share_outputs(Communicator& group, std::int64_t first) {
+  for (Parameter* const parameter : {&weight_, bias_}) {
+    if (parameter == nullptr) continue;
+    const std::int64_t size = parameter->shape.num_elements();
+    const std::int64_t begin = size / parameter->shape[0] * first;
+    parameter->replicas.push_back({.group = &group, .elements = {begin, size}, .is_partial = true});
   }
 }
 
@@ -17,24 +52,64 @@ void Linear::mark_ready(GradientReducer& reducer, Stream stream) const {
 }
 
 void Linear::forward(Tensor y_NO, Tensor x_NI, Stream stream) const {
-  linear_forward(y_NO, x_NI, weight_.value, bias(), stream);
+  if (kind_ == LinearSplit::Kind::kInputs) {
+    const std::int64_t rows = x_NI.dim(0);
+    linear_forward(ranks_.partial(y_NO, rows), x_NI, weight_.value, ranks_.rank() == 0 ? bias() : Tensor(),
+                   stream);
+    ranks_.sum(y_NO, rows, stream);
+    return;
+  }
+  linear_forward(y_NO, ranks_.gather(x_NI, y_NO.dim(0), stream), weight_.value, bias(), stream);
 }
 
 void Linear::forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Activation activation,
                      Stream stream) const {
-  linear_activation_forward(y_NO, preactivation_NO, x_NI, weight_.value, bias(), activation, stream);
+  CHECK(kind_ != LinearSplit::Kind::kInputs);
+  linear_activation_forward(y_NO, preactivation_NO, ranks_.gather(x_NI, y_NO.dim(0), stream), weight_.value,
+                            bias(), activation, stream);
+}
+
+template <typename InputGradient>
+void Linear::backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream stream, InputGradient f) const {
+  const std::int64_t rows = dy_NO.dim(0);
+  const TensorRanks::Gathering x = ranks_.begin_gather(x_NI, rows, stream);
+  f(ranks_.partial(dx_NI, rows), x.rows);
+  const Communicator::Ticket sum = ranks_.begin_sum(dx_NI, rows, stream);
+  ranks_.wait(x.ticket, stream);
+  linear_backward({}, weight_.gradient, dbias(), dy_NO, x.rows, weight_.value, stream);
+  ranks_.wait(sum, stream);
 }
 
 void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& reducer,
                       Stream stream) const {
-  linear_backward(dx_NI, weight_.gradient, dbias(), dy_NO, x_NI, weight_.value, stream);
+  switch (kind_) {
+    case LinearSplit::Kind::kNone:
+      linear_backward(dx_NI, weight_.gradient, dbias(), dy_NO, x_NI, weight_.value, stream);
+      break;
+    case LinearSplit::Kind::kOutputs:
+      backward_outputs(dx_NI, dy_NO, x_NI, stream, [&](Tensor dx, Tensor x) {
+        linear_backward(dx, {}, {}, dy_NO, x, weight_.value, stream);
+      });
+      break;
+    case LinearSplit::Kind::kInputs:
+      linear_backward(dx_NI, weight_.gradient, dbias(), ranks_.gather(dy_NO, x_NI.dim(0), stream), x_NI,
+                      weight_.value, stream);
+      break;
+  }
   mark_ready(reducer, stream);
 }
 
 void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivation_NO, Activation activation,
                       GradientReducer& reducer, Stream stream) const {
-  linear_activation_backward(dx_NI, weight_.gradient, dbias(), dy_NO, x_NI, weight_.value, preactivation_NO,
-                             activation, stream);
+  CHECK(kind_ != LinearSplit::Kind::kInputs);
+  if (kind_ == LinearSplit::Kind::kNone) {
+    linear_activation_backward(dx_NI, weight_.gradient, dbias(), dy_NO, x_NI, weight_.value, preactivation_NO,
+                               activation, stream);
+  } else {
+    backward_outputs(dx_NI, dy_NO, x_NI, stream, [&](Tensor dx, Tensor x) {
+      linear_activation_backward(dx, {}, {}, dy_NO, x, weight_.value, preactivation_NO, activation, stream);
+    });
+  }
   mark_ready(reducer, stream);
 }
 

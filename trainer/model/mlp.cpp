@@ -21,22 +21,28 @@ Activation activation_of(FeedForward kind) {
 }
 
 Mlp::Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
-         float out_stddev)
-    : feed_forward_(options.feed_forward),
+         float out_stddev, const TensorRanks& ranks)
+    : units_(ranks.share(options.feed_forward)),
       is_gated_(is_gated(options.activation)),
       activation_(activation_of(options.activation)),
-      in_(parameters, name + ".in", options.width, preactivation_width(), options.biases == Biases::kAll,
-          options.init_stddev),
-      out_(parameters, name + ".out", feed_forward_, options.width, options.biases == Biases::kAll,
-           out_stddev) {}
+      in_(parameters, name + ".in", options.width,
+          is_gated_ ? 2 * options.feed_forward : options.feed_forward, options.biases == Biases::kAll,
+          options.init_stddev, LinearSplit::outputs(ranks, preactivations(options))),
+      out_(parameters, name + ".out", options.feed_forward, options.width, options.biases == Biases::kAll,
+           out_stddev, LinearSplit::inputs(ranks, units_)) {}
+
+std::vector<FlatRange> Mlp::preactivations(const TransformerOptions& options) const {
+  if (!is_gated_) return {units_};
+  return {units_, {options.feed_forward + units_.begin, options.feed_forward + units_.end}};
+}
 
 Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits) const {
   return {.preactivation_NG = arena.allocate(DType::kFloat32, {limits.rows(), preactivation_width()}),
-          .hidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_})};
+          .hidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), units_.size()})};
 }
 
 Mlp::Scratch Mlp::allocate_scratch(Arena& arena, const PassLimits& limits) const {
-  return {.dhidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_})};
+  return {.dhidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), units_.size()})};
 }
 
 void Mlp::forward(Tensor y_NC, Tensor x_NC, const Activations& activations, const Pass& pass) const {

@@ -29,7 +29,7 @@ class Mlp {
 
   // `out_stddev` is the initial spread of W_2, which feeds the residual stream.
   Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
-      float out_stddev);
+      float out_stddev, const TensorRanks& ranks = TensorRanks::alone());
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
@@ -39,9 +39,11 @@ class Mlp {
                 const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const;
 
  private:
-  std::int64_t preactivation_width() const { return is_gated_ ? 2 * feed_forward_ : feed_forward_; }
+  // Of this rank, among those of all.
+  std::vector<FlatRange> preactivations(const TransformerOptions& options) const;
+  std::int64_t preactivation_width() const { return is_gated_ ? 2 * units_.size() : units_.size(); }
 
-  std::int64_t feed_forward_;
+  FlatRange units_;  // hidden ones, this rank's
   bool is_gated_;
   Activation activation_;
   Linear in_;

@@ -9,6 +9,7 @@
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/pass.h"
+#include "trainer/model/tensor_ranks.h"
 #include "trainer/model/transformer_options.h"
 
 namespace trireme {
@@ -27,7 +28,7 @@ struct ResidualGradient {
   Tensor dbranch_NC;  // dresidual's own memory where the branch has no dropout
 };
 
-// residual + dropout(branch), then normalised: weight [C], and of a layer norm bias [C].
+// residual + dropout(branch), then normalised: weight [C], and of a layer norm bias [C].  Of own rows.
 class ResidualNorm {
  public:
   struct Activations {
@@ -37,7 +38,8 @@ class ResidualNorm {
     Tensor rstd_N;  // one over the standard deviation, or the root mean square
   };
 
-  ResidualNorm(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options);
+  ResidualNorm(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
+               const TensorRanks& ranks = TensorRanks::alone());
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
 
@@ -56,6 +58,12 @@ class ResidualNorm {
   bool is_layer_norm() const { return bias_ != nullptr; }
   Tensor mean(const Activations& activations, const Pass& pass) const;  // empty of an RMSNorm
 
+  Parameter& add(ParameterBuffer& parameters, const std::string& name, std::int64_t width, float value) const;
+  Tensor own_rows_of(Tensor activation, const Pass& pass) const {
+    return ranks_.own_rows_of(activation, pass.rows());
+  }
+
+  const TensorRanks& ranks_;
   NormPlacement placement_;
   float epsilon_;
   const Parameter& weight_;
