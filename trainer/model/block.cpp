@@ -36,16 +36,26 @@ TransformerBlock::TransformerBlock(ParameterBuffer& parameters, const StackOptio
       mlp_norm_(parameters, part_name(stack, index, "mlp_norm"), options),
       mlp_(parameters, part_name(stack, index, "mlp"), options, out_stddev) {}
 
-TransformerBlock::Activations TransformerBlock::allocate(Arena& arena, const PassLimits& limits) const {
+TransformerBlock::Activations TransformerBlock::allocate(Arena& arena, const PassLimits& limits,
+                                                         const Activations* first) const {
+  const bool pre = placement_ == NormPlacement::kPre;
+  const auto rows = [&] { return arena.allocate(DType::kFloat32, {limits.rows(), width_}); };
+  if (first != nullptr && (!limits.training || limits.recompute == Recompute::kFull)) {
+    Activations activations = *first;
+    if (limits.training) (pre ? activations.attention_norm.sum_NC : activations.mlp_norm.y_NC) = rows();
+    return activations;
+  }
+  const Activations* const shared = limits.recompute == Recompute::kSelective ? first : nullptr;
+  const auto of = [&](auto Activations::*part) { return shared != nullptr ? &(shared->*part) : nullptr; };
   Activations activations;
-  activations.attention_norm = attention_norm_.allocate(arena, limits);
+  activations.attention_norm = attention_norm_.allocate(arena, limits, of(&Activations::attention_norm));
   activations.attention = attention_.allocate(arena, limits);
   if (cross_attention_) {
-    activations.cross_norm = cross_norm_->allocate(arena, limits);
+    activations.cross_norm = cross_norm_->allocate(arena, limits, of(&Activations::cross_norm));
     activations.cross_attention = cross_attention_->allocate(arena, limits);
   }
-  activations.mlp_norm = mlp_norm_.allocate(arena, limits);
-  activations.mlp = mlp_.allocate(arena, limits);
+  activations.mlp_norm = mlp_norm_.allocate(arena, limits, pre ? of(&Activations::mlp_norm) : nullptr);
+  activations.mlp = mlp_.allocate(arena, limits, of(&Activations::mlp));
   return activations;
 }
 
@@ -106,8 +116,8 @@ void TransformerBlock::forward_sublayer(ResidualStream& stream, const Joint& joi
   if (!pre) joint.norm.forward(stream, joint.activations, pass);
 }
 
-void TransformerBlock::forward(ResidualStream& stream, const Activations& activations, const Scratch& scratch,
-                               const Pass& pass) const {
+void TransformerBlock::forward_attentions(ResidualStream& stream, const Activations& activations,
+                                          const Scratch& scratch, const Pass& pass) const {
   const Tensor branch = pass.rows_of(scratch.branch_NC);
   forward_sublayer(stream, attention_joint(activations, pass), branch, pass,
                    [&](Tensor y, Tensor x) { attention_.forward(y, x, activations.attention, pass); });
@@ -116,8 +126,34 @@ void TransformerBlock::forward(ResidualStream& stream, const Activations& activa
       cross_attention_->forward(y, x, activations.cross_attention, pass);
     });
   }
-  forward_sublayer(stream, mlp_joint(activations, pass), branch, pass,
+}
+
+void TransformerBlock::forward(ResidualStream& stream, const Activations& activations, const Scratch& scratch,
+                               const Pass& pass) const {
+  forward_attentions(stream, activations, scratch, pass);
+  forward_sublayer(stream, mlp_joint(activations, pass), pass.rows_of(scratch.branch_NC), pass,
                    [&](Tensor y, Tensor x) { mlp_.forward(y, x, activations.mlp, pass); });
+}
+
+void TransformerBlock::recompute(Recompute mode, Tensor x_NC, const Activations& activations,
+                                 const Scratch& scratch, const Pass& pass) const {
+  const bool pre = placement_ == NormPlacement::kPre;
+  if (mode == Recompute::kSelective) {
+    attention_norm_.recompute(activations.attention_norm, pass);
+    if (cross_attention_) cross_norm_->recompute(activations.cross_norm, pass);
+    if (pre) mlp_norm_.recompute(activations.mlp_norm, pass);
+    mlp_.recompute(activations.mlp, pass);
+  } else if (mode == Recompute::kFull) {
+    ResidualStream stream{.residual_NC = pre ? pass.rows_of(activations.attention_norm.sum_NC) : x_NC,
+                          .branch_NC = {},
+                          .dropout = {}};
+    if (pre) {
+      forward_attentions(stream, activations, scratch, pass);
+      mlp_.forward_hidden(mlp_norm_.forward(stream, activations.mlp_norm, pass), activations.mlp, pass);
+    } else {
+      forward(stream, activations, scratch, pass);  // its last norm is undone, too
+    }
+  }
 }
 
 template <typename Sublayer>

@@ -39,7 +39,8 @@ class TransformerBlock {
   TransformerBlock(ParameterBuffer& parameters, const StackOptions& stack, std::int64_t index,
                    const TransformerOptions& options, const PositionTables& positions, float out_stddev);
 
-  Activations allocate(Arena& arena, const PassLimits& limits) const;
+  // All of its own; or, with those of a first block, its own of what is kept for backward alone.
+  Activations allocate(Arena& arena, const PassLimits& limits, const Activations* first = nullptr) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
 
   // Into the cache of the pass: what cross-attention needs of the pass's memory.
@@ -51,6 +52,10 @@ class TransformerBlock {
   void backward(ResidualGradient& gradient, Tensor x_NC, Dropout branch_dropout,
                 const Activations& activations, const Scratch& scratch, GradientReducer& reducer,
                 const Pass& pass) const;
+
+  // Before backward, of what wasn't kept: makes it again.  `x` as for backward.
+  void recompute(Recompute mode, Tensor x_NC, const Activations& activations, const Scratch& scratch,
+                 const Pass& pass) const;
 
   // The mask on the branch that this block leaves.
   Dropout mlp_dropout(const Pass& pass) const;
@@ -66,6 +71,9 @@ class TransformerBlock {
   Joint cross_joint(const Activations& activations, const Pass& pass) const;
   Joint mlp_joint(const Activations& activations, const Pass& pass) const;
 
+  // All but the last.
+  void forward_attentions(ResidualStream& stream, const Activations& activations, const Scratch& scratch,
+                          const Pass& pass) const;
   // f(y, x)
   template <typename Sublayer>
   void forward_sublayer(ResidualStream& stream, const Joint& joint, Tensor branch_NC, const Pass& pass,

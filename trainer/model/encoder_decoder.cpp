@@ -44,11 +44,17 @@ EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemor
 }
 
 void EncoderDecoder::allocate(const Limits& limits) {
-  const PassLimits source{.batch = limits.source_tokens, .sequence = 1, .training = limits.training};
+  const PassLimits source{.batch = limits.source_tokens,
+                          .sequence = 1,
+                          .training = limits.training,
+                          .slots = limits.slots,
+                          .recompute = limits.recompute};
   const PassLimits target{.batch = limits.target_tokens,
                           .sequence = 1,
                           .training = limits.training,
-                          .memory_rows = limits.source_tokens};
+                          .memory_rows = limits.source_tokens,
+                          .slots = limits.slots,
+                          .recompute = limits.recompute};
   const auto plan = [&](Arena& arena) {
     source_documents_ = arena.allocate(DType::kInt32, {source.rows()});
     target_documents_ = arena.allocate(DType::kInt32, {target.rows()});

@@ -30,6 +30,8 @@ class EncoderDecoder {
     std::int64_t source_tokens = 0;  // B S
     std::int64_t target_tokens = 0;  // B T
     bool training = false;
+    std::size_t slots = 1;  // as in PassLimits
+    Recompute recompute = Recompute::kNone;
   };
 
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
