@@ -85,6 +85,7 @@ struct TrainConfig {
   std::int64_t batch_tokens = 0;
   std::int64_t microbatch_sequences = 4;  // sequences a rank computes at once
   std::int64_t microbatch_tokens = 0;     // the same of pairs; 0: batch_tokens
+  std::string recompute = "none";         // activations that backward makes again: none | selective | full
   double label_smoothing = 0.0;
   double ponder_cost = 0.01;          // of model.halting
   double mask_probability = 0.15;     // of an encoder: share of the tokens that it predicts

@@ -178,6 +178,10 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(train, microbatch_tokens), count(0, kMostTokens),
        "Tokens of pairs that a rank computes at once, on the longer side, with padding; 0 stands for "
        "train.batch_tokens."},
+      {TRIREME_KEY(train, recompute), one_of({"none", "selective", "full"}),
+       "Activations that backward makes again instead of keeping them: what is cheap, or all of a block but "
+       "its "
+       "input; changes no result."},
       {TRIREME_KEY(train, label_smoothing), share(),
        "Share of the target's probability that goes to all tokens alike in training; validation is without."},
       {TRIREME_KEY(train, ponder_cost), at_least(0),

@@ -38,7 +38,10 @@ void TranslationTask::start(std::int64_t samples_consumed) {
                            .num_ranks = mesh_.data().size()};
   loader_ = std::make_unique<PairLoader>(training_data_, plan, samples_consumed, config_.data.prefetch);
   const std::int64_t tokens = allocated_tokens();
-  model_.allocate({.source_tokens = tokens, .target_tokens = tokens, .training = true});
+  model_.allocate({.source_tokens = tokens,
+                   .target_tokens = tokens,
+                   .training = true,
+                   .recompute = recompute_of(config_.train.recompute)});
 }
 
 StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,

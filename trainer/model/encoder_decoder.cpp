@@ -34,31 +34,39 @@ void fill_padding_documents(Tensor documents_BS, Tensor lengths_B) {
   }
 }
 
-EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemory memory)
+EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemory memory, const ModelShare& share)
     : options_(options),
-      encoder_(parameters_, options, encoder_stack(options)),
-      decoder_(parameters_, options, decoder_stack(options),
+      ranks_(share.tensor, options.kv_heads),
+      encoder_(parameters_, options, encoder_stack(options), ranks_),
+      decoder_(parameters_, options, decoder_stack(options), ranks_,
                options.tied_source_embedding ? &encoder_.token_table() : nullptr),
-      loss_(parameters_, options, decoder_.token_table()) {
+      loss_(parameters_, options, decoder_.token_table(), ranks_) {
   parameters_.allocate(memory);
 }
 
 void EncoderDecoder::allocate(const Limits& limits) {
-  const PassLimits source{.batch = limits.source_tokens, .sequence = 1, .training = limits.training};
+  const PassLimits source{.batch = limits.source_tokens,
+                          .sequence = 1,
+                          .training = limits.training,
+                          .slots = limits.slots,
+                          .recompute = limits.recompute};
   const PassLimits target{.batch = limits.target_tokens,
                           .sequence = 1,
                           .training = limits.training,
-                          .memory_rows = limits.source_tokens};
+                          .memory_rows = limits.source_tokens,
+                          .slots = limits.slots,
+                          .recompute = limits.recompute};
   const auto plan = [&](Arena& arena) {
     source_documents_ = arena.allocate(DType::kInt32, {source.rows()});
     target_documents_ = arena.allocate(DType::kInt32, {target.rows()});
     if (options_.halting) counted_sources_ = arena.allocate(DType::kInt32, {source.rows()});
+    ranks_.allocate(arena, std::max(source.rows(), target.rows()), options_.width);
     encoder_.allocate(arena, source);
     decoder_.allocate(arena, target);
     loss_.allocate(arena, target);
     if (!limits.training) return;
-    dmemory_MC_ = arena.allocate(DType::kFloat32, {source.rows(), options_.width});
-    dhidden_NC_ = arena.allocate(DType::kFloat32, {target.rows(), options_.width});
+    dmemory_MC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(source.rows()), options_.width});
+    dhidden_NC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(target.rows()), options_.width});
   };
   Arena measure = Arena::measuring();
   plan(measure);
@@ -114,11 +122,11 @@ void EncoderDecoder::forward_backward(Tensor loss_1, const PairTensors& pairs, f
                                       GradientReducer& reducer, const Pass& pass) {
   Pass decoding = pass;
   const Tensor hidden = forward(pairs, decoding);
-  const Tensor dhidden = decoding.rows_of(dhidden_NC_);
+  const Tensor dhidden = ranks_.own_rows_of(dhidden_NC_, decoding.rows());
   loss_.forward_backward(loss_1, dhidden, hidden, pairs.target_outputs_BT.view({decoding.rows()}), scale,
                          reducer, decoding);
   add_ponder_loss(loss_1, pairs, scale, decoding);
-  memory_.dx_MC = dmemory_MC_.slice(0, 0, memory_.batch * memory_.sequence);
+  memory_.dx_MC = ranks_.own_rows_of(dmemory_MC_, memory_.batch * memory_.sequence);
   fill(memory_.dx_MC, 0.0F, pass.stream);
   decoder_.backward(dhidden, pairs.target_inputs_BT, reducer, decoding);
   encoder_.backward(memory_.dx_MC, pairs.sources_BS, reducer,
@@ -151,7 +159,7 @@ double EncoderDecoder::flops(std::int64_t pairs, std::int64_t source_tokens,
     if (!is_looped(parameter)) continue;
     const bool reads_source = parameter.name.starts_with("encoder.") || has("cross_attention.key_value");
     (reads_source ? source_weights : target_weights) +=
-        static_cast<double>(options_.loops * parameter.shape.num_elements());
+        static_cast<double>(options_.loops * parameter.part.whole.num_elements());
   }
   // Keys that a query sees, on average.
   const auto window = static_cast<double>(options_.window);

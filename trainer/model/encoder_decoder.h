@@ -9,7 +9,9 @@
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/loss.h"
+#include "trainer/model/model_share.h"
 #include "trainer/model/stack.h"
+#include "trainer/model/tensor_ranks.h"
 #include "trainer/model/transformer_options.h"
 
 namespace trireme {
@@ -30,11 +32,14 @@ class EncoderDecoder {
     std::int64_t source_tokens = 0;  // B S
     std::int64_t target_tokens = 0;  // B T
     bool training = false;
+    std::size_t slots = 1;  // as in PassLimits
+    Recompute recompute = Recompute::kNone;
   };
 
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
   explicit EncoderDecoder(const TransformerOptions& options,
-                          ParameterMemory memory = ParameterMemory::kValuesAndGradients);
+                          ParameterMemory memory = ParameterMemory::kValuesAndGradients,
+      const ModelShare& share = {});
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }
@@ -69,6 +74,7 @@ class EncoderDecoder {
   Tensor forward(const PairTensors& pairs, Pass& pass);
 
   TransformerOptions options_;
+  TensorRanks ranks_;
   ParameterBuffer parameters_;
   TransformerStack encoder_;
   TransformerStack decoder_;

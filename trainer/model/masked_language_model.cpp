@@ -27,7 +27,7 @@ Tensor as_sequences(Tensor x_MC) {
 
 MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, ParameterMemory memory)
     : options_(options),
-      encoder_(parameters_, options, {.layers = options.layers, .causal = false}),
+      encoder_(parameters_, options, {.layers = options.layers, .causal = false}, TensorRanks::alone()),
       transform_([&]() -> std::optional<OutputTransform> {
         if (!options.output_transform) return std::nullopt;
         return OutputTransform(parameters_, options);

@@ -1,5 +1,6 @@
 #include "trainer/model/mlp.h"
 
+#include "kernels/activation.h"
 #include "kernels/gated_activation.h"
 
 namespace trireme {
@@ -36,9 +37,14 @@ std::vector<FlatRange> Mlp::preactivations(const TransformerOptions& options) co
   return {units_, {options.feed_forward + units_.begin, options.feed_forward + units_.end}};
 }
 
-Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits) const {
+Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits, const Activations* shared) const {
   return {.preactivation_NG = arena.allocate(DType::kFloat32, {limits.rows(), preactivation_width()}),
+<<<<<<< HEAD
           .hidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), units_.size()})};
+=======
+          .hidden_NF = shared != nullptr ? shared->hidden_NF
+                                         : arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_})};
+>>>>>>> stages
 }
 
 Mlp::Scratch Mlp::allocate_scratch(Arena& arena, const PassLimits& limits) const {
@@ -46,6 +52,11 @@ Mlp::Scratch Mlp::allocate_scratch(Arena& arena, const PassLimits& limits) const
 }
 
 void Mlp::forward(Tensor y_NC, Tensor x_NC, const Activations& activations, const Pass& pass) const {
+  forward_hidden(x_NC, activations, pass);
+  out_.forward(y_NC, pass.rows_of(activations.hidden_NF), pass.stream);
+}
+
+void Mlp::forward_hidden(Tensor x_NC, const Activations& activations, const Pass& pass) const {
   const Tensor hidden = pass.rows_of(activations.hidden_NF);
   const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
   if (is_gated_) {
@@ -54,7 +65,16 @@ void Mlp::forward(Tensor y_NC, Tensor x_NC, const Activations& activations, cons
   } else {
     in_.forward(hidden, preactivation, x_NC, activation_, pass.stream);
   }
-  out_.forward(y_NC, hidden, pass.stream);
+}
+
+void Mlp::recompute(const Activations& activations, const Pass& pass) const {
+  const Tensor hidden = pass.rows_of(activations.hidden_NF);
+  const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
+  if (is_gated_) {
+    gated_activation_forward(hidden, preactivation, activation_, pass.stream);
+  } else {
+    activation_forward(hidden, preactivation, activation_, pass.stream);
+  }
 }
 
 void Mlp::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& activations,

@@ -31,10 +31,16 @@ class Mlp {
   Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
       float out_stddev, const TensorRanks& ranks = TensorRanks::alone());
 
-  Activations allocate(Arena& arena, const PassLimits& limits) const;
+  // With those of another, whose hidden units it shares: see `recompute`.
+  Activations allocate(Arena& arena, const PassLimits& limits, const Activations* shared = nullptr) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
 
   void forward(Tensor y_NC, Tensor x_NC, const Activations& activations, const Pass& pass) const;
+  // The part of forward that backward needs: all but the product with W_2.
+  void forward_hidden(Tensor x_NC, const Activations& activations, const Pass& pass) const;
+  // Makes the hidden units again from what they were before their activation.
+  void recompute(const Activations& activations, const Pass& pass) const;
+
   void backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& activations,
                 const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const;
 

@@ -24,11 +24,12 @@ Parameter& ResidualNorm::add(ParameterBuffer& parameters, const std::string& nam
   return parameter;
 }
 
-ResidualNorm::Activations ResidualNorm::allocate(Arena& arena, const PassLimits& limits) const {
+ResidualNorm::Activations ResidualNorm::allocate(Arena& arena, const PassLimits& limits,
+                                                 const Activations* shared) const {
   const std::int64_t num_rows = ranks_.rows_per_rank(limits.rows());
   const Shape rows = {num_rows, weight_.shape[0]};
   return {.sum_NC = arena.allocate(DType::kFloat32, rows),
-          .y_NC = arena.allocate(DType::kFloat32, rows),
+          .y_NC = shared != nullptr ? shared->y_NC : arena.allocate(DType::kFloat32, rows),
           .mean_N = is_layer_norm() ? arena.allocate(DType::kFloat32, {num_rows}) : Tensor(),
           .rstd_N = arena.allocate(DType::kFloat32, {num_rows})};
 }
@@ -46,6 +47,11 @@ Tensor ResidualNorm::forward(ResidualStream& stream, const Activations& activati
                         is_layer_norm() ? bias_->value : Tensor(), epsilon_, stream.dropout, pass.stream);
   stream = {.residual_NC = placement_ == NormPlacement::kPre ? sum : y, .branch_NC = {}, .dropout = {}};
   return y;
+}
+
+void ResidualNorm::recompute(const Activations& activations, const Pass& pass) const {
+  ResidualStream stream{.residual_NC = own_rows_of(activations.sum_NC, pass), .branch_NC = {}, .dropout = {}};
+  forward(stream, activations, pass);
 }
 
 void ResidualNorm::backward(ResidualGradient& gradient, Tensor dbranch_memory_NC, Tensor dy_NC,

@@ -41,12 +41,16 @@ class ResidualNorm {
   ResidualNorm(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
                const TensorRanks& ranks = TensorRanks::alone());
 
-  Activations allocate(Arena& arena, const PassLimits& limits) const;
+  // With those of another, whose y it shares: see `recompute`.
+  Activations allocate(Arena& arena, const PassLimits& limits, const Activations* shared = nullptr) const;
 
   // Returns the normalised sum.  `stream` goes on as the sum (pre-norm) or what is returned (post-norm),
   // without a branch.  REQUIRES: a stream that comes without a branch has its residual in the activations'
   // sum already.
   Tensor forward(ResidualStream& stream, const Activations& activations, const Pass& pass) const;
+
+  // Makes y again from the sum.
+  void recompute(const Activations& activations, const Pass& pass) const;
 
   // `gradient.dresidual` holds the gradient of the sum on entry, of the residual afterwards; `dbranch_memory`
   // is where the gradient of a branch with dropout may be put.  `dropout` is the branch's.

@@ -8,6 +8,7 @@
 #include "kernels/rng.h"
 #include "kernels/stream.h"
 #include "kernels/tensor.h"
+#include "trainer/model/recompute.h"
 
 namespace trireme {
 
@@ -75,6 +76,7 @@ struct Pass {
   float label_smoothing = 0.0F;    // of the targets
   Tensor cross_entropy_1;          // += the loss without it; may be empty
   float ponder_cost = 0.0F;        // of each loop of each position that halts by itself
+  std::size_t slot = 0;            // where activations are kept for backward, of those that are allocated
   std::int64_t loop = 0;           // of a looped stack: the one that runs
   std::int64_t first_cached = 0;   // the cache entry of its first block
   AttentionObserver* attention_observer = nullptr;  // sees every attention of the forward pass
@@ -91,6 +93,8 @@ struct PassLimits {
   std::int64_t sequence = 0;
   bool training = false;         // keep each layer's activations for the backward pass
   std::int64_t memory_rows = 0;  // M, of blocks with cross-attention
+  std::size_t slots = 1;         // microbatches whose forward comes before the backward of an earlier one
+  Recompute recompute = Recompute::kNone;
 
   std::int64_t rows() const { return batch * sequence; }
 };

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include <glog/logging.h>
+
 #include "kernels/elementwise.h"
 #include "kernels/residual.h"
 
@@ -13,11 +15,13 @@ bool is_looped(const Parameter& parameter) {
 }
 
 TransformerStack::TransformerStack(ParameterBuffer& parameters, const TransformerOptions& options,
-                                   const StackOptions& stack, const Parameter* shared_table)
-    : width_(options.width),
+                                   const StackOptions& stack, const TensorRanks& ranks,
+                                   const Parameter* shared_table)
+    : ranks_(ranks),
+      width_(options.width),
       loops_(options.loops),
       positions_(options),
-      embedding_(parameters, options, stack, positions_, shared_table),
+      embedding_(parameters, options, stack, positions_, ranks, shared_table),
       halting_([&]() -> std::optional<Halting> {
         if (!options.halting) return std::nullopt;
         return Halting(parameters, stack.prefix, options);
@@ -30,39 +34,46 @@ TransformerStack::TransformerStack(ParameterBuffer& parameters, const Transforme
         const float out_stddev = options.init_stddev / std::sqrt(branches * depth);
         std::deque<TransformerBlock> blocks;
         for (std::int64_t i = 0; i < stack.layers; ++i) {
-          blocks.emplace_back(parameters, stack, i, options, positions_, out_stddev);
+          blocks.emplace_back(parameters, stack, i, options, positions_, out_stddev, ranks);
         }
         return blocks;
       }()) {
   if (options.norm_placement == NormPlacement::kPre) {
-    final_norm_.emplace(parameters, stack.prefix + "final_norm", options);
+    final_norm_.emplace(parameters, stack.prefix + "final_norm", options, ranks);
   }
 }
 
 void TransformerStack::allocate(Arena& arena, const PassLimits& limits) {
-  const auto rows = [&] { return arena.allocate(DType::kFloat32, {limits.rows(), width_}); };
-  activations_.clear();
-  embedding_activations_ = embedding_.allocate(arena, limits);
-  inputs_NC_.clear();
+  CHECK(limits.slots == 1 || !halting_) << "positions that halt keep what they did of one microbatch";
+  recompute_ = limits.recompute;
+  slots_.clear();
+  for (std::size_t i = 0; i < limits.slots; ++i) slots_.push_back(allocate_slot(arena, limits));
+  if (halting_) halting_->allocate(arena, limits);
+  if (limits.training && (final_norm_ || halting_))
+    dresidual_NC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_});
+  scratch_ = blocks_.front().allocate_scratch(arena, limits);
+}
+
+TransformerStack::Slot TransformerStack::allocate_slot(Arena& arena, const PassLimits& limits) const {
+  const auto rows = [&] { return arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_}); };
+  Slot slot;
+  slot.embedding = embedding_.allocate(arena, limits);
   for (std::int64_t loop = 0; loop < loops_; ++loop) {
     for (const TransformerBlock& block : blocks_) {
-      const bool own = limits.training || activations_.empty();
-      activations_.push_back(own ? block.allocate(arena, limits) : activations_.front());
+      const Slot& first = slots_.empty() ? slot : slots_.front();
+      slot.blocks.push_back(
+          block.allocate(arena, limits, first.blocks.empty() ? nullptr : &first.blocks.front()));
     }
     if (final_norm_) {
       // The first norm keeps the sum that it is given, and nothing is added to this one.
-      inputs_NC_.push_back(activations_[activations_.size() - blocks_.size()].attention_norm.sum_NC);
+      slot.inputs_NC.push_back(slot.blocks[slot.blocks.size() - blocks_.size()].attention_norm.sum_NC);
     } else {
-      inputs_NC_.push_back(limits.training || loop == 0 ? rows() : inputs_NC_.front());
+      slot.inputs_NC.push_back(limits.training || loop == 0 ? rows() : slot.inputs_NC.front());
     }
   }
-  if (final_norm_) final_activations_ = final_norm_->allocate(arena, limits);
-  if (halting_) {
-    halting_->allocate(arena, limits);
-    mean_NC_ = final_norm_ ? final_activations_.sum_NC : rows();
-  }
-  if (limits.training && (final_norm_ || halting_)) dresidual_NC_ = rows();
-  scratch_ = blocks_.front().allocate_scratch(arena, limits);
+  if (final_norm_) slot.final_norm = final_norm_->allocate(arena, limits);
+  if (halting_) slot.mean_NC = final_norm_ ? slot.final_norm.sum_NC : rows();
+  return slot;
 }
 
 Pass TransformerStack::pass_of_loop(std::int64_t loop, const Pass& pass) const {
@@ -72,12 +83,17 @@ Pass TransformerStack::pass_of_loop(std::int64_t loop, const Pass& pass) const {
   return result;
 }
 
-TransformerBlock::Activations& TransformerStack::activations(std::size_t block, const Pass& pass) {
-  return activations_[static_cast<std::size_t>(pass.loop) * blocks_.size() + block];
+const TransformerBlock::Activations& TransformerStack::activations(std::size_t block,
+                                                                   const Pass& pass) const {
+  return slots_[pass.slot].blocks[static_cast<std::size_t>(pass.loop) * blocks_.size() + block];
 }
 
 Tensor TransformerStack::input_of_loop(const Pass& pass) const {
-  return pass.rows_of(inputs_NC_[static_cast<std::size_t>(pass.loop)]);
+  return own_rows_of(slots_[pass.slot].inputs_NC[static_cast<std::size_t>(pass.loop)], pass);
+}
+
+Tensor TransformerStack::input_of_block(std::size_t block, const Pass& pass) const {
+  return block > 0 ? own_rows_of(activations(block - 1, pass).mlp_norm.y_NC, pass) : input_of_loop(pass);
 }
 
 void TransformerStack::project_memory(const Pass& pass) const {
@@ -86,10 +102,11 @@ void TransformerStack::project_memory(const Pass& pass) const {
 
 Tensor TransformerStack::forward(Tensor tokens_BT, const Pass& pass) {
   ResidualStream stream{.residual_NC = input_of_loop(pass), .branch_NC = {}, .dropout = {}};
-  embedding_.forward(stream.residual_NC, tokens_BT, embedding_activations_, scratch_.branch_NC, pass);
+  embedding_.forward(stream.residual_NC, tokens_BT, slot(pass).embedding, scratch_.branch_NC, pass);
   bool done = false;
-  for (loops_run_ = 0; loops_run_ < loops_ && !done; ++loops_run_) {
-    const Pass in_loop = pass_of_loop(loops_run_, pass);
+  std::int64_t& loops_run = slot(pass).loops_run;
+  for (loops_run = 0; loops_run < loops_ && !done; ++loops_run) {
+    const Pass in_loop = pass_of_loop(loops_run, pass);
     if (loops_ > 1) {
       const Tensor x = input_of_loop(in_loop);
       embedding_.enter_loop(x, stream, tokens_BT, scratch_.branch_NC, in_loop);
@@ -100,14 +117,14 @@ Tensor TransformerStack::forward(Tensor tokens_BT, const Pass& pass) {
       blocks_[i].forward(stream, activations(i, in_loop), scratch_, in_loop);
     if (halting_) done = halt(stream, in_loop);
   }
-  if (halting_) stream.residual_NC = pass.rows_of(mean_NC_);
-  return final_norm_ ? final_norm_->forward(stream, final_activations_, pass) : stream.residual_NC;
+  if (halting_) stream.residual_NC = own_rows_of(slot(pass).mean_NC, pass);
+  return final_norm_ ? final_norm_->forward(stream, slot(pass).final_norm, pass) : stream.residual_NC;
 }
 
-bool TransformerStack::halt(ResidualStream& stream, const Pass& pass) const {
+bool TransformerStack::halt(ResidualStream& stream, const Pass& pass) {
   const Tensor state = halting_->state(pass);
   add_residual(state, stream.residual_NC, stream.branch_NC, {}, stream.dropout, pass.stream);
-  halting_->forward(pass.rows_of(mean_NC_), pass);
+  halting_->forward(own_rows_of(slot(pass).mean_NC, pass), pass);
   stream = {.residual_NC = state, .branch_NC = {}, .dropout = {}};
   // A cache wants the keys and values of all loops, for positions to come may run longer; and who looks at
   // attention, as many layers of each text.
@@ -121,27 +138,28 @@ void TransformerStack::add_ponder_loss(Tensor loss_1, Tensor counted_BT, float s
 
 void TransformerStack::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientReducer& reducer,
                                 const Pass& pass) {
+  const std::int64_t loops_run = slot(pass).loops_run;
   ResidualGradient gradient{.dresidual_NC = dhidden_NC, .dbranch_NC = {}};
   if (final_norm_) {
-    const Pass last = pass_of_loop(loops_run_ - 1, pass);
-    gradient.dresidual_NC = pass.rows_of(dresidual_NC_);
+    const Pass last = pass_of_loop(loops_run - 1, pass);
+    gradient.dresidual_NC = own_rows_of(dresidual_NC_, pass);
     fill(gradient.dresidual_NC, 0.0F, pass.stream);
-    final_norm_->backward(gradient, scratch_.dbranch_NC, dhidden_NC, final_activations_,
+    final_norm_->backward(gradient, scratch_.dbranch_NC, dhidden_NC, slot(pass).final_norm,
                           halting_ ? Dropout() : blocks_.back().mlp_dropout(last), reducer, pass);
   }
   const Tensor dmean = gradient.dresidual_NC;
   if (halting_) {
-    gradient.dresidual_NC = final_norm_ ? dhidden_NC : pass.rows_of(dresidual_NC_);
+    gradient.dresidual_NC = final_norm_ ? dhidden_NC : own_rows_of(dresidual_NC_, pass);
     fill(gradient.dresidual_NC, 0.0F, pass.stream);
   }
-  for (std::int64_t loop = loops_run_; loop-- > 0;) {
+  for (std::int64_t loop = loops_run; loop-- > 0;) {
     const Pass in_loop = pass_of_loop(loop, pass);
     reducer.expect_more(loop > 0);
     if (halting_) halting_->backward(gradient.dresidual_NC, dmean, in_loop);
-    if (final_norm_ && (halting_ || loop + 1 < loops_run_)) split_branch(gradient, in_loop);
+    if (final_norm_ && (halting_ || loop + 1 < loops_run)) split_branch(gradient, in_loop);
     for (std::size_t i = blocks_.size(); i-- > 0;) {
-      const Tensor x =
-          i > 0 ? pass.rows_of(activations(i - 1, in_loop).mlp_norm.y_NC) : input_of_loop(in_loop);
+      const Tensor x = input_of_block(i, in_loop);
+      blocks_[i].recompute(recompute_, x, activations(i, in_loop), scratch_, in_loop);
       const Dropout entering = i > 0 ? blocks_[i - 1].mlp_dropout(in_loop) : Dropout();
       blocks_[i].backward(gradient, x, entering, activations(i, in_loop), scratch_, reducer, in_loop);
     }
@@ -151,7 +169,7 @@ void TransformerStack::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientRed
     }
     if (loop > 0) embedding_.backward_loop(gradient.dresidual_NC, tokens_BT, in_loop);
   }
-  embedding_.backward(gradient.dresidual_NC, tokens_BT, embedding_activations_, scratch_.branch_NC, reducer,
+  embedding_.backward(gradient.dresidual_NC, tokens_BT, slot(pass).embedding, scratch_.branch_NC, reducer,
                       pass);
 }
 
@@ -159,7 +177,7 @@ void TransformerStack::split_branch(ResidualGradient& gradient, const Pass& pass
   const Dropout mask = blocks_.back().mlp_dropout(pass);
   gradient.dbranch_NC = gradient.dresidual_NC;
   if (!mask) return;
-  gradient.dbranch_NC = pass.rows_of(scratch_.dbranch_NC);
+  gradient.dbranch_NC = own_rows_of(scratch_.dbranch_NC, pass);
   dropout(gradient.dbranch_NC, gradient.dresidual_NC, mask, pass.stream);
 }
 

@@ -23,14 +23,15 @@ class TransformerStack {
  public:
   // `shared_table` is the token table of a stack whose backward comes later.
   TransformerStack(ParameterBuffer& parameters, const TransformerOptions& options, const StackOptions& stack,
-                   const Parameter* shared_table = nullptr);
+                   const TensorRanks& ranks, const Parameter* shared_table = nullptr);
 
-  // Without `training` the blocks share one set of activations.
+  // Without `training` the blocks share one set of activations; so they do, but for what is kept, where some
+  // of it is recomputed.
   void allocate(Arena& arena, const PassLimits& limits);
 
   // Into the cache of a pass: the keys and values of its memory.
   void project_memory(const Pass& pass) const;
-  // Returns the normalised output [N, C] of the last block, N = B T.
+  // Returns the normalised output [N, C] of the last block, N = B T: own rows.
   Tensor forward(Tensor tokens_BT, const Pass& pass);
   // After forward, and before backward: of a stack that halts, the loss of Halting::add_loss.
   void add_ponder_loss(Tensor loss_1, Tensor counted_BT, float scale, const Pass& pass) const;
@@ -41,16 +42,34 @@ class TransformerStack {
   const Parameter& token_table() const { return embedding_.token_table(); }
 
  private:
+  // What a microbatch leaves for its backward.
+  struct Slot {
+    Embedding::Activations embedding;
+    std::vector<Tensor> inputs_NC;                      // by loop: what enters its first block
+    std::vector<TransformerBlock::Activations> blocks;  // by loop, then block
+    Tensor mean_NC;                                     // of the states, if positions halt
+    ResidualNorm::Activations final_norm;
+    std::int64_t loops_run = 0;
+  };
+  Slot allocate_slot(Arena& arena, const PassLimits& limits) const;
+  Slot& slot(const Pass& pass) { return slots_[pass.slot]; }
+
+  Tensor own_rows_of(Tensor activation, const Pass& pass) const {
+    return ranks_.own_rows_of(activation, pass.rows());
+  }
   Pass pass_of_loop(std::int64_t loop, const Pass& pass) const;
-  // Of the pass's loop.
-  TransformerBlock::Activations& activations(std::size_t block, const Pass& pass);
+  // Of the pass's slot and loop.
+  const TransformerBlock::Activations& activations(std::size_t block, const Pass& pass) const;
   Tensor input_of_loop(const Pass& pass) const;
+  // What entered a block: of the pass's loop.
+  Tensor input_of_block(std::size_t block, const Pass& pass) const;
 
   // Ends a loop of a stack that halts; whether all positions have halted.
-  bool halt(ResidualStream& stream, const Pass& pass) const;
+  bool halt(ResidualStream& stream, const Pass& pass);
   // From the gradient of a loop's whole output, pre-norm, to that of the branch which the last block left.
   void split_branch(ResidualGradient& gradient, const Pass& pass) const;
 
+  const TensorRanks& ranks_;
   std::int64_t width_;
   std::int64_t loops_;
   PositionTables positions_;
@@ -59,12 +78,8 @@ class TransformerStack {
   std::deque<TransformerBlock> blocks_;
   std::optional<ResidualNorm> final_norm_;  // of pre-norm
 
-  Embedding::Activations embedding_activations_;
-  std::int64_t loops_run_ = 0;                              // of the last forward pass
-  std::vector<Tensor> inputs_NC_;                           // by loop: what enters its first block
-  std::vector<TransformerBlock::Activations> activations_;  // by loop, then block
-  Tensor mean_NC_;                                          // of the states, if positions halt
-  ResidualNorm::Activations final_activations_;
+  Recompute recompute_ = Recompute::kNone;
+  std::vector<Slot> slots_;
   TransformerBlock::Scratch scratch_;
   Tensor dresidual_NC_;
 };

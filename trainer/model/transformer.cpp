@@ -6,19 +6,21 @@
 
 namespace trireme {
 
-Transformer::Transformer(const TransformerOptions& options, ParameterMemory memory)
+Transformer::Transformer(const TransformerOptions& options, ParameterMemory memory, const ModelShare& share)
     : options_(options),
-      decoder_(parameters_, options, {.layers = options.layers}),
-      loss_(parameters_, options, decoder_.token_table()) {
+      ranks_(share.tensor, options.kv_heads),
+      decoder_(parameters_, options, {.layers = options.layers}, ranks_),
+      loss_(parameters_, options, decoder_.token_table(), ranks_) {
   parameters_.allocate(memory);
 }
 
 void Transformer::allocate(const PassLimits& limits) {
   CHECK_LE(limits.sequence, options_.context);
   const auto plan = [&](Arena& arena) {
+    ranks_.allocate(arena, limits.rows(), options_.width);
     decoder_.allocate(arena, limits);
     loss_.allocate(arena, limits);
-    if (limits.training) dhidden_NC_ = arena.allocate(DType::kFloat32, {limits.rows(), options_.width});
+    if (limits.training) dhidden_NC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), options_.width});
   };
   Arena measure = Arena::measuring();
   plan(measure);
@@ -35,7 +37,7 @@ void Transformer::forward_loss(Tensor loss_1, Tensor tokens_BT, Tensor targets_B
 void Transformer::forward_backward(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, float scale,
                                    GradientReducer& reducer, const Pass& pass) {
   const Tensor hidden = decoder_.forward(tokens_BT, pass);
-  const Tensor dhidden = pass.rows_of(dhidden_NC_);
+  const Tensor dhidden = ranks_.own_rows_of(dhidden_NC_, pass.rows());
   loss_.forward_backward(loss_1, dhidden, hidden, targets_BT.view({pass.rows()}), scale, reducer, pass);
   decoder_.add_ponder_loss(loss_1, targets_BT, scale, pass);
   decoder_.backward(dhidden, tokens_BT, reducer, pass);
@@ -50,11 +52,11 @@ Tensor Transformer::next_token_logits(Tensor tokens_BT, const Pass& pass) {
 }
 
 double Transformer::flops_per_token(std::int64_t sequence) const {
-  std::int64_t multiplied = parameters_.num_parameters();
+  std::int64_t multiplied = 0;
   if (options_.positions == Positions::kLearned) multiplied -= options_.context * options_.width;
   if (!options_.tied_embeddings) multiplied -= options_.vocabulary * options_.width;
   for (const Parameter& parameter : parameters_.parameters()) {
-    if (is_looped(parameter)) multiplied += (options_.loops - 1) * parameter.shape.num_elements();
+    multiplied += (is_looped(parameter) ? options_.loops : 1) * parameter.part.whole.num_elements();
   }
   // Keys that a query sees, on average.
   const auto t = static_cast<double>(sequence);

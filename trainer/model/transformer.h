@@ -10,7 +10,9 @@
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/loss.h"
+#include "trainer/model/model_share.h"
 #include "trainer/model/stack.h"
+#include "trainer/model/tensor_ranks.h"
 #include "trainer/model/transformer_options.h"
 
 namespace trireme {
@@ -19,7 +21,8 @@ class Transformer {
  public:
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
   explicit Transformer(const TransformerOptions& options,
-                       ParameterMemory memory = ParameterMemory::kValuesAndGradients);
+                       ParameterMemory memory = ParameterMemory::kValuesAndGradients,
+      const ModelShare& share = {});
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }
@@ -44,6 +47,7 @@ class Transformer {
 
  private:
   TransformerOptions options_;
+  TensorRanks ranks_;
   ParameterBuffer parameters_;
   TransformerStack decoder_;
   LanguageModelLoss loss_;
