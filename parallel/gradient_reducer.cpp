@@ -1,5 +1,7 @@
 #include "parallel/gradient_reducer.h"
 
+#include <algorithm>
+
 #include <glog/logging.h>
 
 namespace trireme {
@@ -25,9 +27,22 @@ GradientReducer::GradientReducer(const ParameterBuffer& parameters, Communicator
     if (begin == end) buckets_.emplace_back();
     begin = parameter->offset;
     ++buckets_.back().num_parameters;
+    add_partial(buckets_.back(), *parameter);
     bucket_of_parameter_[static_cast<std::size_t>(parameter->index)] = num_buckets() - 1;
   }
   if (begin < end) close_bucket();
+}
+
+void GradientReducer::add_partial(Bucket& bucket, const Parameter& parameter) const {
+  for (const Replica& replica : parameter.replicas) {
+    if (!replica.is_partial) continue;
+    auto sums = std::find_if(bucket.partial.begin(), bucket.partial.end(),
+                             [&](const PartialSums& other) { return other.group == replica.group; });
+    if (sums == bucket.partial.end())
+      sums = bucket.partial.insert(sums, {.group = replica.group, .gradients = {}});
+    sums->gradients.push_back(parameters_.gradients().slice(0, parameter.offset + replica.elements.begin,
+                                                            parameter.offset + replica.elements.end));
+  }
 }
 
 void GradientReducer::begin(bool is_last_microbatch) {
@@ -51,9 +66,15 @@ void GradientReducer::mark_ready(const Parameter& parameter, Stream stream) {
 
 void GradientReducer::start_full_buckets(Stream stream) {
   while (next_bucket_ < buckets_.size() && buckets_[next_bucket_].num_waiting == 0) {
+    sum_partial(buckets_[next_bucket_], stream);
     last_ticket_ = communicator_.all_reduce(buckets_[next_bucket_].gradients, ReduceOp::kSum, stream);
     ++next_bucket_;
   }
+}
+
+void GradientReducer::sum_partial(const Bucket& bucket, Stream stream) {
+  for (const auto& [group, gradients] : bucket.partial)
+    group->wait(group->all_reduce(gradients, ReduceOp::kSum, stream), stream);
 }
 
 void GradientReducer::finish(Stream stream) {

@@ -9,6 +9,10 @@
 
 namespace trireme {
 
+// Where several ranks of a model each have a part of a gradient's sum (Replica::is_partial), those come
+// first: a bucket's parts are summed over their groups, with one message for all, then the bucket over the
+// data axis.
+//
 // Cuts the flat gradient buffer into buckets of about `bucket_bytes`, whole parameters each, from its end.
 // When the last gradient of a bucket is ready its all-reduce starts, on the communicator's stream, in place:
 // nothing is copied.  Buckets start in the same order on every rank, whatever the order of the marks.
@@ -34,13 +38,20 @@ class GradientReducer {
   int num_buckets() const { return static_cast<int>(buckets_.size()); }
 
  private:
+  struct PartialSums {
+    Communicator* group = nullptr;
+    std::vector<Tensor> gradients;
+  };
   struct Bucket {
     Tensor gradients;
+    std::vector<PartialSums> partial;  // in the order in which groups come up: the same on all their ranks
     int num_parameters = 0;
     int num_waiting = 0;
   };
 
   void start_full_buckets(Stream stream);
+  void add_partial(Bucket& bucket, const Parameter& parameter) const;
+  static void sum_partial(const Bucket& bucket, Stream stream);
 
   const ParameterBuffer& parameters_;
   Communicator& communicator_;

@@ -52,6 +52,10 @@ class ParameterBuffer {
   void initialize(std::uint64_t seed);
 
   const std::deque<Parameter>& parameters() const { return parameters_; }
+  // Ranges of the flat buffers which together are all but what ranks before this one in a group of replicas
+  // own; gaps may be in them.
+  std::vector<FlatRange> owned_ranges() const;
+
   // The whole flat buffers, alignment gaps (always zero) included; one dimension.
   Tensor values() const { return values_; }
   Tensor gradients() const { return gradients_; }

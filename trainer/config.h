@@ -105,7 +105,8 @@ struct CheckpointConfig {
 };
 
 struct ParallelConfig {
-  std::int64_t data = 0;     // 0: all ranks
+  std::int64_t data = 0;     // 0: all ranks that remain
+  std::int64_t tensor = 1;   // ranks that share each layer; 0: all that remain
   double bucket_mib = 25.0;  // gradients summed at a time
 };
 

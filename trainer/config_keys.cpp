@@ -212,7 +212,11 @@ std::vector<ConfigKey> make_keys() {
        "Go on from the newest valid checkpoint in run.directory, if there is one."},
 
       {TRIREME_KEY(parallel, data), count(0, 1 << 20),
-       "Replicas of the model that share a batch among them; 0 takes all ranks."},
+       "Replicas of the model that share a batch among them; 0 takes all ranks that remain."},
+      {TRIREME_KEY(parallel, tensor), count(0, 1 << 20),
+       "Ranks that share each layer's heads, hidden units and tokens, and the rows between layers; 0 takes "
+       "all "
+       "ranks that remain."},
       {TRIREME_KEY(parallel, bucket_mib), between(1e-3, 65536),
        "Gradients summed over ranks at a time, in MiB; the sum of one overlaps computing the next."},
   };

@@ -13,7 +13,8 @@ LanguageModelTask::LanguageModelTask(const Config& config, Mesh& mesh)
       mesh_(mesh),
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
-      model_(TransformerOptions::from_config(config.model, training_data_.vocab_size())) {
+      model_(TransformerOptions::from_config(config.model, training_data_.vocab_size()),
+             ParameterMemory::kValuesAndGradients, {.tensor = &mesh.tensor()}) {
   check_length(training_data_, config_.model.context);
   check_length(validation_data_, config_.model.context);
 }

@@ -11,9 +11,9 @@ namespace {
 
 // The mesh that the config asks for, if there are the ranks for it.
 Mesh make_mesh(const ParallelConfig& config, Communicator& world) {
-  const MeshShape shape{.data = static_cast<int>(config.data)};
+  const MeshShape shape{.data = static_cast<int>(config.data), .tensor = static_cast<int>(config.tensor)};
   if (const auto reason = Mesh::why_not(shape, world.size())) {
-    throw UserError("parallel.data", *reason, "change it, or start another number of ranks");
+    throw UserError("parallel", *reason, "change it, or start another number of ranks");
   }
   return {shape, world};
 }
@@ -25,6 +25,7 @@ TrainingEngine::TrainingEngine(const Config& config, Communicator& world)
       mesh_(make_mesh(config.parallel, world)),
       task_(make_task(config, mesh_)),
       optimizer_(task_->parameters(), config.optim),
+      owned_(task_->parameters().owned_ranges()),
       clip_(config.optim.grad_clip),
       reducer_(task_->parameters(), mesh_.data(),
                static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20))),
@@ -43,7 +44,7 @@ StepResult TrainingEngine::step(std::int64_t step, std::int64_t skipped_steps) {
   reducer_.finish(stream_);
 
   result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
-  result.grad_norm = clip_.measure(task_->parameters().gradients(), stream_);
+  result.grad_norm = clip_.measure(task_->parameters().gradients(), owned_, mesh_.model(), stream_);
   sum_losses(result);
   result.finite = std::isfinite(result.objective) && std::isfinite(result.grad_norm);
   if (result.finite) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kernels/buffer.h"
 #include "parallel/gradient_reducer.h"
@@ -50,6 +51,7 @@ class TrainingEngine {
   Stream stream_;
   const std::unique_ptr<Task> task_;
   AdamW optimizer_;
+  const std::vector<FlatRange> owned_;  // what of the gradient this rank counts in its norm
   GradientClip clip_;
   GradientReducer reducer_;
   Buffer loss_memory_;

@@ -14,7 +14,8 @@ TranslationTask::TranslationTask(const Config& config, Mesh& mesh)
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
       tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
-      model_(TransformerOptions::from_config(config.model, training_data_.vocab_size())) {
+      model_(TransformerOptions::from_config(config.model, training_data_.vocab_size()),
+             ParameterMemory::kValuesAndGradients, {.tensor = &mesh.tensor()}) {
   check_pairs(training_data_, config_.model.context);
   check_pairs(validation_data_, config_.model.context);
 }

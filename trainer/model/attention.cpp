@@ -50,8 +50,9 @@ HeadAttention::Scratch HeadAttention::allocate_scratch(Arena& arena, const PassL
 
 AttentionOptions HeadAttention::completed(AttentionOptions mask, const Heads& heads, const Pass& pass) const {
   mask.scale = 1.0F / std::sqrt(static_cast<float>(head_width_));
-  mask.dropout = pass.dropout.at(layer_, DropoutSite::kAttention,
-                                 attention_mask_size(share_.all_heads, heads.q_BTHD.dim(1), heads.k_BSKD.dim(1)));
+  mask.dropout =
+      pass.dropout.at(layer_, DropoutSite::kAttention,
+                      attention_mask_size(share_.all_heads, heads.q_BTHD.dim(1), heads.k_BSKD.dim(1)));
   mask.first_head = share_.heads.begin;
   mask.mask_heads = share_.all_heads;
   return mask;

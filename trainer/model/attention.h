@@ -20,8 +20,8 @@ struct HeadShare {
 
   // Rows of a projection to all heads: those of this rank's, of queries or keys, where the projection's
   // first are at row `first`.
-  FlatRange rows(const FlatRange& heads, std::int64_t first = 0) const {
-    return {first + heads.begin * head_width, first + heads.end * head_width};
+  FlatRange rows(const FlatRange& which, std::int64_t first = 0) const {
+    return {first + which.begin * head_width, first + which.end * head_width};
   }
 
   std::int64_t all_heads;

@@ -40,7 +40,9 @@ TransformerBlock::TransformerBlock(ParameterBuffer& parameters, const StackOptio
 TransformerBlock::Activations TransformerBlock::allocate(Arena& arena, const PassLimits& limits,
                                                          const Activations* first) const {
   const bool pre = placement_ == NormPlacement::kPre;
-  const auto rows = [&] { return arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_}); };
+  const auto rows = [&] {
+    return arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_});
+  };
   if (first != nullptr && (!limits.training || limits.recompute == Recompute::kFull)) {
     Activations activations = *first;
     if (limits.training) (pre ? activations.attention_norm.sum_NC : activations.mlp_norm.y_NC) = rows();
@@ -92,14 +94,12 @@ Dropout TransformerBlock::mlp_dropout(const Pass& pass) const {
 
 TransformerBlock::Joint TransformerBlock::attention_joint(const Activations& activations,
                                                           const Pass& pass) const {
-  return {attention_norm_, activations.attention_norm,
-          mask(layer_, DropoutSite::kAttentionBranch, pass)};
+  return {attention_norm_, activations.attention_norm, mask(layer_, DropoutSite::kAttentionBranch, pass)};
 }
 
 TransformerBlock::Joint TransformerBlock::cross_joint(const Activations& activations,
                                                       const Pass& pass) const {
-  return {*cross_norm_, activations.cross_norm,
-          mask(cross_layer_, DropoutSite::kAttentionBranch, pass)};
+  return {*cross_norm_, activations.cross_norm, mask(cross_layer_, DropoutSite::kAttentionBranch, pass)};
 }
 
 TransformerBlock::Joint TransformerBlock::mlp_joint(const Activations& activations, const Pass& pass) const {
@@ -190,8 +190,8 @@ void TransformerBlock::backward(ResidualGradient& gradient, Tensor x_NC, Dropout
                       mlp_.backward(dx, dy, x, activations.mlp, scratch.mlp, reducer, pass);
                     });
   if (cross_attention_) {
-    backward_sublayer(gradient, middle, own_rows_of(first.activations.y_NC, pass), first.branch, scratch, reducer,
-                      pass, [&](Tensor dx, Tensor dy, Tensor x) {
+    backward_sublayer(gradient, middle, own_rows_of(first.activations.y_NC, pass), first.branch, scratch,
+                      reducer, pass, [&](Tensor dx, Tensor dy, Tensor x) {
                         cross_attention_->backward(dx, dy, x, activations.cross_attention,
                                                    scratch.cross_attention, reducer, pass);
                       });

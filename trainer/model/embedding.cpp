@@ -19,13 +19,12 @@ Embedding::Embedding(ParameterBuffer& parameters, const TransformerOptions& opti
       token_scale_(options.positions == Positions::kSinusoidal ? std::sqrt(static_cast<float>(options.width))
                                                                : 1.0F),
       owns_table_(shared_table == nullptr),
-      token_table_(
-          owns_table_
-              ? parameters.add(stack.prefix + "embedding.token",
-                               ParameterPart::rows_of({options.vocabulary, options.width},
-                                                      {ranks.share(options.vocabulary)}),
-                               Initializer::normal(options.init_stddev), /*weight_decay=*/true)
-              : *shared_table) {
+      token_table_(owns_table_
+                       ? parameters.add(stack.prefix + "embedding.token",
+                                        ParameterPart::rows_of({options.vocabulary, options.width},
+                                                               {ranks.share(options.vocabulary)}),
+                                        Initializer::normal(options.init_stddev), /*weight_decay=*/true)
+                       : *shared_table) {
   const auto table = [&](const char* name, std::int64_t rows) {
     return &add_table(parameters, stack.prefix + name, rows, options);
   };

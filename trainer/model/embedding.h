@@ -7,6 +7,7 @@
 
 #include "kernels/arena.h"
 #include "kernels/embedding.h"
+#include "kernels/vocabulary.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/norm.h"
@@ -27,7 +28,8 @@ class Embedding {
     Tensor first_type_N;             // int32; if there are types: those of a pass that names none
   };
 
-  // `positions` and `ranks` must outlive the layer.  `shared_table` is that of a layer whose backward comes later.
+  // `positions` and `ranks` must outlive the layer.  `shared_table` is that of a layer whose backward comes
+  // later.
   Embedding(ParameterBuffer& parameters, const TransformerOptions& options, const StackOptions& stack,
             const PositionTables& positions, const TensorRanks& ranks,
             const Parameter* shared_table = nullptr);

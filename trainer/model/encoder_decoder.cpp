@@ -34,7 +34,8 @@ void fill_padding_documents(Tensor documents_BS, Tensor lengths_B) {
   }
 }
 
-EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemory memory, const ModelShare& share)
+EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemory memory,
+                               const ModelShare& share)
     : options_(options),
       ranks_(share.tensor, options.kv_heads),
       encoder_(parameters_, options, encoder_stack(options), ranks_),

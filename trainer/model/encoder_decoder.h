@@ -39,7 +39,7 @@ class EncoderDecoder {
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
   explicit EncoderDecoder(const TransformerOptions& options,
                           ParameterMemory memory = ParameterMemory::kValuesAndGradients,
-      const ModelShare& share = {});
+                          const ModelShare& share = {});
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }

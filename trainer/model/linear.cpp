@@ -28,10 +28,10 @@ Linear::Linear(ParameterBuffer& parameters, const std::string& name, std::int64_
                              /*weight_decay=*/true)) {
   if (!has_bias) return;
   const bool is_split = kind_ == LinearSplit::Kind::kOutputs;
-  bias_ = &parameters.add(name + ".bias",
-                          is_split ? ParameterPart::rows_of({outputs}, split.part)
-                                   : ParameterPart::all_of({outputs}),
-                          Initializer::constant(0.0F), /*weight_decay=*/false);
+  bias_ = &parameters.add(
+      name + ".bias",
+      is_split ? ParameterPart::rows_of({outputs}, split.part) : ParameterPart::all_of({outputs}),
+      Initializer::constant(0.0F), /*weight_decay=*/false);
   // All rows of dy pass by every rank.
   if (kind_ == LinearSplit::Kind::kInputs)
     bias_->replicas.push_back({.group = ranks_.group(), .elements = {0, outputs}});

@@ -32,11 +32,10 @@ LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const Transfor
     : ranks_(ranks),
       tokens_(ranks.share(options.vocabulary)),
       is_tied_(options.tied_embeddings),
-      table_(is_tied_
-                 ? token_table
-                 : parameters.add("output.weight",
-                                  ParameterPart::rows_of({options.vocabulary, options.width}, {tokens_}),
-                                  Initializer::normal(options.init_stddev), /*weight_decay=*/true)) {
+      table_(is_tied_ ? token_table
+                      : parameters.add("output.weight",
+                                       ParameterPart::rows_of({options.vocabulary, options.width}, {tokens_}),
+                                       Initializer::normal(options.init_stddev), /*weight_decay=*/true)) {
   if (options.output_bias) {
     bias_ = &parameters.add("output.bias", ParameterPart::rows_of({options.vocabulary}, {tokens_}),
                             Initializer::constant(0.0F), /*weight_decay=*/false);
@@ -45,8 +44,7 @@ LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const Transfor
 
 void LanguageModelLoss::allocate(Arena& arena, const PassLimits& limits) {
   const std::int64_t row_elements = round_up(tokens_.size(), kCacheLineElements);
-  const std::int64_t most_rows =
-      std::max<std::int64_t>(
+  const std::int64_t most_rows = std::max<std::int64_t>(
       1, kChunkBytes / std::max<std::int64_t>(1, row_elements * size_bytes(DType::kFloat32)));
   const std::int64_t num_chunks = (limits.rows() + most_rows - 1) / most_rows;
   chunk_rows_ = (limits.rows() + num_chunks - 1) / num_chunks;

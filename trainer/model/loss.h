@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/arena.h"
+#include "kernels/vocabulary.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/pass.h"
@@ -14,8 +15,8 @@ namespace trireme {
 
 // Cross-entropy of softmax(hidden table^T + bias), where `table` [V, C] is the token embedding (Press & Wolf
 // 2017) or one of its own, and there may be no bias [V].  Ranks that share the layer have some of the
-// vocabulary each, own rows of `hidden`, and all get the loss of all rows.  Rows are worked through in chunks: a chunk's logits
-// become their own gradient and are used up before the next chunk.
+// vocabulary each, own rows of `hidden`, and all get the loss of all rows.  Rows are worked through in
+// chunks: a chunk's logits become their own gradient and are used up before the next chunk.
 class LanguageModelLoss {
  public:
   // Where embeddings are tied `token_table`, which the embedding's backward completes, is the table.
@@ -57,7 +58,7 @@ class LanguageModelLoss {
   Tensor lse_N_;
   Tensor target_logit_N_;
   Tensor smoothed_logit_N_;
-  Tensor found_;     // if ranks share the layer: the same three of this rank's tokens, [3, N]
+  Tensor found_;      // if ranks share the layer: the same three of this rank's tokens, [3, N]
   Tensor all_found_;  // and of all ranks', [R, 3, N]
 };
 

@@ -39,12 +39,8 @@ std::vector<FlatRange> Mlp::preactivations(const TransformerOptions& options) co
 
 Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits, const Activations* shared) const {
   return {.preactivation_NG = arena.allocate(DType::kFloat32, {limits.rows(), preactivation_width()}),
-<<<<<<< HEAD
-          .hidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), units_.size()})};
-=======
           .hidden_NF = shared != nullptr ? shared->hidden_NF
-                                         : arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_})};
->>>>>>> stages
+                                         : arena.allocate(DType::kFloat32, {limits.rows(), units_.size()})};
 }
 
 Mlp::Scratch Mlp::allocate_scratch(Arena& arena, const PassLimits& limits) const {

@@ -43,8 +43,9 @@ Tensor ResidualNorm::forward(ResidualStream& stream, const Activations& activati
   const Tensor sum = own_rows_of(activations.sum_NC, pass);
   CHECK(stream.branch_NC || stream.residual_NC.raw_data() == sum.raw_data());
   residual_norm_forward(y, stream.branch_NC ? sum : Tensor(), mean(activations, pass),
-                        own_rows_of(activations.rstd_N, pass), stream.residual_NC, stream.branch_NC, weight_.value,
-                        is_layer_norm() ? bias_->value : Tensor(), epsilon_, stream.dropout, pass.stream);
+                        own_rows_of(activations.rstd_N, pass), stream.residual_NC, stream.branch_NC,
+                        weight_.value, is_layer_norm() ? bias_->value : Tensor(), epsilon_, stream.dropout,
+                        pass.stream);
   stream = {.residual_NC = placement_ == NormPlacement::kPre ? sum : y, .branch_NC = {}, .dropout = {}};
   return y;
 }

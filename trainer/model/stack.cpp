@@ -55,7 +55,9 @@ void TransformerStack::allocate(Arena& arena, const PassLimits& limits) {
 }
 
 TransformerStack::Slot TransformerStack::allocate_slot(Arena& arena, const PassLimits& limits) const {
-  const auto rows = [&] { return arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_}); };
+  const auto rows = [&] {
+    return arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_});
+  };
   Slot slot;
   slot.embedding = embedding_.allocate(arena, limits);
   for (std::int64_t loop = 0; loop < loops_; ++loop) {

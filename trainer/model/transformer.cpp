@@ -20,7 +20,8 @@ void Transformer::allocate(const PassLimits& limits) {
     ranks_.allocate(arena, limits.rows(), options_.width);
     decoder_.allocate(arena, limits);
     loss_.allocate(arena, limits);
-    if (limits.training) dhidden_NC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), options_.width});
+    if (limits.training)
+      dhidden_NC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), options_.width});
   };
   Arena measure = Arena::measuring();
   plan(measure);

@@ -22,7 +22,7 @@ class Transformer {
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
   explicit Transformer(const TransformerOptions& options,
                        ParameterMemory memory = ParameterMemory::kValuesAndGradients,
-      const ModelShare& share = {});
+                       const ModelShare& share = {});
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }
