@@ -11,6 +11,7 @@
 
 #include "data/user_error.h"
 #include "launch/commands/attention.h"
+#include "launch/commands/check.h"
 #include "launch/commands/checkpoint.h"
 #include "launch/commands/data.h"
 #include "launch/commands/evaluate.h"
@@ -47,6 +48,7 @@ void add_commands(CLI::App& app, Process& process) {
   add_fill_command(app, process);
   add_report_command(app);
   add_probe_command(app, process);
+  add_check_command(app, process);
   add_checkpoint_command(app, process);
   add_data_command(app);
 }
