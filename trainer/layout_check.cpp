@@ -10,6 +10,7 @@
 
 #include "data/user_error.h"
 #include "kernels/threads.h"
+#include "parallel/replica_drift.h"
 #include "trainer/checkpoint/agreement.h"
 #include "trainer/layout.h"
 
@@ -60,49 +61,15 @@ double largest_difference(const Parameter& parameter, const float* values,
   return largest;
 }
 
+SeriesDifference worse(const SeriesDifference& a, const SeriesDifference& b) {
+  SeriesDifference both{.first = std::max(a.first, b.first), .largest = std::max(a.largest, b.largest)};
+  both.step = a.step && b.step ? std::min(a.step, b.step) : a.step ? a.step : b.step;
+  return both;
+}
+
 double relative_to(double scale, double difference) {
   if (difference == 0.0) return 0.0;
   return scale > 0.0 ? difference / scale : kInfinity;
-}
-
-// Some elements of which rank 0 of a group has a copy.
-struct Replicated {
-  std::size_t parameter;  // its place among the names
-  const float* own;
-  std::vector<float> of_rank_0;
-};
-
-// Which of the parameters (1 in their place, 0 elsewhere) have replicas, of the whole layout or of a group
-// in it, that differ from that of the group's rank 0.
-std::vector<float> find_drift(TrainingEngine& engine, Tensor values,
-                              const std::map<std::string, std::size_t>& places) {
-  std::vector<Replicated> replicated;
-  std::vector<std::pair<Communicator*, Communicator::Ticket>> tickets;
-  const auto add = [&](const Parameter& parameter, Communicator& group, FlatRange elements) {
-    if (group.size() == 1) return;
-    const float* own = values.data<float>() + parameter.offset + elements.begin;
-    replicated.push_back({places.at(parameter.name), own, {own, own + elements.size()}});
-  };
-  const auto for_each_replica = [&](const auto& body) {
-    for (const Parameter& parameter : engine.task().parameters().parameters()) {
-      body(parameter, engine.mesh().data(), FlatRange{0, parameter.shape.num_elements()});
-      for (const Replica& replica : parameter.replicas) body(parameter, *replica.group, replica.elements);
-    }
-  };
-  for_each_replica(add);
-  // All are under way before the first is waited for: ranks may meet their groups in different orders.
-  auto next = replicated.begin();
-  for_each_replica([&](const Parameter& /*parameter*/, Communicator& group, FlatRange /*elements*/) {
-    if (group.size() == 1) return;
-    tickets.emplace_back(&group, group.broadcast(tensor_of(next++->of_rank_0), 0, {}));
-  });
-  for (const auto& [group, ticket] : tickets) group->wait(ticket, {});
-  std::vector<float> drifts(places.size(), 0.0F);
-  for (const Replicated& replica : replicated) {
-    const std::size_t bytes = replica.of_rank_0.size() * sizeof(float);
-    if (std::memcmp(replica.own, replica.of_rank_0.data(), bytes) != 0) drifts[replica.parameter] = 1.0F;
-  }
-  return drifts;
 }
 
 }  // namespace
@@ -158,9 +125,8 @@ LayoutReport LayoutCheck::compare(const Config& layout) {
   }
   if (process_.rank() != 0) return report;
   const double tolerance = options_.tolerance;
-  report.loss = difference(course.losses, expected_.losses, tolerance / 100);
-  const SeriesDifference objective = difference(course.objectives, expected_.objectives, tolerance / 100);
-  if (objective.largest > report.loss.largest) report.loss = objective;
+  report.loss = worse(difference(course.losses, expected_.losses, tolerance / 100),
+                      difference(course.objectives, expected_.objectives, tolerance / 100));
   report.grad_norm = difference(course.grad_norms, expected_.grad_norms, tolerance);
   report.passes = !report.loss.step && !report.grad_norm.step && report.drifted.empty() &&
                   report.parameters.front().largest <= tolerance && report.repeats.value_or(true);
@@ -235,7 +201,10 @@ LayoutCheck::Comparison LayoutCheck::compare_parameters(TrainingEngine& engine, 
     throw UserError("parameters", "are not those of one rank", "let the layout leave [model] as it is");
   }
   take_largest(largest, group);
-  std::vector<float> drifts = find_drift(engine, values, places);
+  std::vector<float> drifts(places.size(), 0.0F);
+  for (const std::string& name : find_drift(engine.task().parameters(), values, engine.mesh().data())) {
+    drifts[places.at(name)] = 1.0F;
+  }
   take_largest(drifts, group);
   for (std::size_t i = 0; i < largest.size(); ++i) {
     ParameterDifference& parameter = comparison.parameters[i];
