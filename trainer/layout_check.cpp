@@ -107,13 +107,20 @@ Config LayoutCheck::for_check(const Config& config) const {
 LayoutReport LayoutCheck::compare(const Config& layout) {
   const Config config = for_check(layout);
   const bool takes_part = process_.rank() < num_ranks(config, process_.num_ranks());
-  const auto group = process_.world().split(takes_part ? 0 : 1, process_.rank(), "layout");
-  if (!takes_part) return {};
+  LayoutReport report;
+  {
+    const auto group = process_.world().split(takes_part ? 0 : 1, process_.rank(), "layout");
+    if (takes_part) report = compare(config, *group);
+  }
+  report.passes = gather_numbers({report.passes ? 1U : 0U}, process_.world()).front() != 0;
+  return report;
+}
 
+LayoutReport LayoutCheck::compare(const Config& config, Communicator& group) const {
   LayoutReport report;
   Course course;
-  auto engine = train(config, *group, course);
-  Comparison comparison = compare_parameters(*engine, *group);
+  auto engine = train(config, group, course);
+  Comparison comparison = compare_parameters(*engine, group);
   report.parameters = std::move(comparison.parameters);
   report.drifted = std::move(comparison.drifted);
   report.traffic = course.traffic;
@@ -121,9 +128,9 @@ LayoutReport LayoutCheck::compare(const Config& layout) {
     const Tensor values = engine->gather_values();
     std::vector<float> copy(values.data<float>(), values.data<float>() + values.num_elements());
     engine.reset();
-    report.repeats = repeats(config, *group, course, tensor_of(copy));
+    report.repeats = repeats(config, group, course, tensor_of(copy));
   }
-  if (process_.rank() != 0) return report;
+  if (group.rank() != 0) return report;
   const double tolerance = options_.tolerance;
   report.loss = worse(difference(course.losses, expected_.losses, tolerance / 100),
                       difference(course.objectives, expected_.objectives, tolerance / 100));

@@ -60,7 +60,8 @@ class LayoutCheck {
   LayoutCheck(const Config& config, const LayoutCheckOptions& options, Process& process);
 
   // Trains in the layout that in_layout() gave, on the first ranks that it needs: all of the job call this
-  // and wait for those.  The report is rank 0's.  REQUIRES: num_ranks(layout) are there.
+  // and wait for those.  The report is rank 0's; others know no more than whether it passes.  REQUIRES:
+  // num_ranks(layout) are there.
   LayoutReport compare(const Config& layout);
 
   // What one rank gave; rank 0's.
@@ -87,6 +88,7 @@ class LayoutCheck {
   };
 
   Config for_check(const Config& config) const;
+  LayoutReport compare(const Config& config, Communicator& group) const;
   std::unique_ptr<TrainingEngine> train(const Config& config, Communicator& group, Course& course) const;
   bool repeats(const Config& config, Communicator& group, const Course& course, Tensor values) const;
   Comparison compare_parameters(TrainingEngine& engine, Communicator& group) const;

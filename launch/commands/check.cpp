@@ -7,8 +7,10 @@
 #include <iomanip>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,7 +20,6 @@
 #include "data/json.h"
 #include "data/user_error.h"
 #include "parallel/process.h"
-#include "trainer/checkpoint/agreement.h"
 #include "trainer/config.h"
 #include "trainer/layout.h"
 #include "trainer/layout_check.h"
@@ -105,6 +106,37 @@ std::string readable_traffic(const std::vector<AxisTraffic>& traffic) {
   return text.empty() ? "-" : text;
 }
 
+// "blocks.0.mlp.in.weight 0.33, final_norm.bias 0.014".
+std::string listed(const std::vector<ParameterDifference>& parameters) {
+  std::string text;
+  for (const ParameterDifference& parameter : parameters) {
+    text += (text.empty() ? "" : ", ") + parameter.name + " " + readable_difference(parameter.largest);
+  }
+  return text;
+}
+
+// What is wrong, for who looks for it.  `first` is the same check of one step alone: there the parameters
+// that are wrong have not yet made others so.
+std::string described(const LayoutReport& report, const LayoutReport& first, std::int64_t steps) {
+  std::ostringstream text;
+  const auto say_step = [&](const char* what, const SeriesDifference& series) {
+    if (!series.step) return;
+    text << "    " << what << " differs from step " << *series.step << " on";
+    if (*series.step == 1) text << ", there by " << readable_difference(series.first);
+    text << "\n";
+  };
+  say_step("loss", report.loss);
+  say_step("norm of the gradient", report.grad_norm);
+  text << "    parameters after step 1: " << listed(first.parameters) << "\n";
+  if (steps > 1) text << "    after step " << steps << ": " << listed(report.parameters) << "\n";
+  if (const auto& drifted = first.drifted.empty() ? report.drifted : first.drifted; !drifted.empty()) {
+    text << "    replicas of " << drifted.size()
+         << " parameters are not the same to the bit: " << drifted.front()
+         << (drifted.size() > 1 ? ", ..." : "") << "\n";
+  }
+  return text.str();
+}
+
 // One row per layout, each as soon as it is known.
 class Table {
  public:
@@ -120,7 +152,6 @@ class Table {
         readable_traffic(report.traffic),
         std::string(report.passes ? "PASS" : "FAIL") +
             (report.repeats ? (*report.repeats ? ", repeats to the bit" : ", does not repeat") : ""));
-    if (!report.passes) describe(report);
   }
 
  private:
@@ -130,25 +161,6 @@ class Table {
               << ranks;
     for (const std::string& difference : differences) std::cout << std::setw(12) << difference;
     std::cout << "  " << std::left << std::setw(kTrafficWidth) << traffic << "  " << verdict << std::endl;
-  }
-
-  // What is wrong, for who looks for it.
-  static void describe(const LayoutReport& report) {
-    const auto say_step = [](const char* what, const SeriesDifference& series) {
-      if (!series.step) return;
-      std::cout << "    " << what << " differs from step " << *series.step << " on; in the first by "
-                << readable_difference(series.first) << "\n";
-    };
-    say_step("loss", report.loss);
-    say_step("norm of the gradient", report.grad_norm);
-    for (const ParameterDifference& parameter : report.parameters) {
-      std::cout << "    " << parameter.name << " differs by " << readable_difference(parameter.largest)
-                << "\n";
-    }
-    for (const std::string& name : report.drifted) {
-      std::cout << "    " << name << " is not the same to the bit on the ranks that share it\n";
-    }
-    std::cout << std::flush;
   }
 
   static constexpr int kTrafficWidth = 36;
@@ -161,23 +173,37 @@ Json to_json(const SeriesDifference& series) {
           {"step", series.step ? Json(*series.step) : Json()}};
 }
 
+Json to_json(const std::vector<ParameterDifference>& parameters) {
+  Json json = Json::array();
+  for (const ParameterDifference& parameter : parameters) {
+    json.push_back({{"name", parameter.name}, {"largest", parameter.largest}});
+  }
+  return json;
+}
+
 Json to_json(const Layout& layout, const LayoutReport& report) {
   Json json = {{"layout", layout.name},
                {"ranks", layout.ranks},
                {"passes", report.passes},
                {"loss", to_json(report.loss)},
                {"grad_norm", to_json(report.grad_norm)},
-               {"parameters", Json::array()},
+               {"parameters", to_json(report.parameters)},
                {"drifted", report.drifted},
                {"traffic", Json::object()}};
-  for (const ParameterDifference& parameter : report.parameters) {
-    json["parameters"].push_back({{"name", parameter.name}, {"largest", parameter.largest}});
-  }
   for (const AxisTraffic& axis : report.traffic)
     json["traffic"][axis.axis] = {
         {"bytes_per_step", axis.bytes_per_step}, {"busy_s", axis.busy_s}, {"hidden", axis.hidden}};
   if (report.repeats) json["repeats"] = *report.repeats;
   return json;
+}
+
+// Of the layout's first step alone.
+LayoutReport compare_first_step(const Config& config, const Layout& layout, const Arguments& arguments,
+                                Process& process) {
+  LayoutCheckOptions options = arguments.options;
+  options.steps = 1;
+  options.repeat = false;
+  return LayoutCheck(config, options, process).compare(layout.config);
 }
 
 LayoutReport compare(LayoutCheck& check, const Layout& layout) {
@@ -205,16 +231,20 @@ int check(const Arguments& arguments, Process& process) {
   }
   std::optional<Table> table;
   if (speaks && !arguments.json) table.emplace(layouts);
-  std::uint64_t num_failed = 0;
+  bool all_pass = true;
   Json results = Json::array();
   for (const Layout& layout : layouts) {
     const LayoutReport report = compare(check, layout);
-    if (!report.passes) ++num_failed;
     if (table) table->add(layout, report);
     if (speaks) results.push_back(to_json(layout, report));
+    if (report.passes) continue;
+    all_pass = false;
+    const LayoutReport first = compare_first_step(config, layout, arguments, process);
+    if (table) std::cout << described(report, first, arguments.options.steps) << std::flush;
+    if (speaks) results.back()["parameters_after_first_step"] = to_json(first.parameters);
   }
   if (speaks && arguments.json) std::cout << results.dump() << "\n";
-  return gather_numbers({num_failed}, process.world()).front() == 0 ? 0 : 1;
+  return all_pass ? 0 : 1;
 }
 
 }  // namespace
