@@ -160,7 +160,9 @@ class Table {
     std::cout << std::left << std::setw(static_cast<int>(name_width_)) << name << std::right << std::setw(7)
               << ranks;
     for (const std::string& difference : differences) std::cout << std::setw(12) << difference;
-    std::cout << "  " << std::left << std::setw(kTrafficWidth) << traffic << "  " << verdict << std::endl;
+    std::cout << "  " << std::left;
+    if (!verdict.empty()) std::cout << std::setw(kTrafficWidth);
+    std::cout << traffic << (verdict.empty() ? "" : "  ") << verdict << std::endl;
   }
 
   static constexpr int kTrafficWidth = 36;
@@ -190,9 +192,10 @@ Json to_json(const Layout& layout, const LayoutReport& report) {
                {"parameters", to_json(report.parameters)},
                {"drifted", report.drifted},
                {"traffic", Json::object()}};
-  for (const AxisTraffic& axis : report.traffic)
+  for (const AxisTraffic& axis : report.traffic) {
     json["traffic"][axis.axis] = {
         {"bytes_per_step", axis.bytes_per_step}, {"busy_s", axis.busy_s}, {"hidden", axis.hidden}};
+  }
   if (report.repeats) json["repeats"] = *report.repeats;
   return json;
 }
@@ -270,24 +273,18 @@ void add_check_command(CLI::App& app, Process& process) {
   command->add_flag("--json", arguments->json,
                     "An array of one JSON object for each layout, instead of a table");
   command->footer(
-      "Trains the first steps of the run on one rank, then in each layout, from the same first values, and "
-      "compares\n"
-      "loss, norm of the gradient and parameters.  Nothing is written, and run.directory isn't needed.  A "
-      "layout\n"
-      "runs on the first ranks of the job; so start as many as the largest needs.\n"
+      "Trains the first steps of the run on one rank, then in each layout, from the same first values,\n"
+      "and compares loss, norm of the gradient and parameters.  Nothing is written, and run.directory isn't\n"
+      "needed.  A layout runs on the first ranks of the job, so start as many as the largest needs.\n"
       "\n"
-      "Layouts: pp, dp, tp (ranks along an axis), zero, microbatch, any key of [parallel] or [train], and "
-      "others\n"
-      "with their section.  What a layout doesn't name of [parallel] is as on one rank, whatever CONFIG "
-      "says.\n"
+      "Layouts: pp, dp, tp (ranks along an axis), zero, microbatch, any key of [parallel] or [train], and\n"
+      "others with their section.  What a layout doesn't name of [parallel] is as on one rank, whatever\n"
+      "CONFIG says.\n"
       "\n"
-      "A parameter's difference is the largest of any element, relative to the root mean square of the "
-      "parameter.\n"
-      "The first step's loss is held to a hundredth of the tolerance.  AdamW's epsilon is at least 1e-5 "
-      "here, "
-      "or\n"
-      "gradients that are nothing but rounding would become steps; the warm-up is no longer than the check;\n"
-      "train.init_from is not read.\n"
+      "A parameter's difference is the largest of any element, relative to the root mean square of the\n"
+      "parameter.  The first step's loss is held to a hundredth of the tolerance.  AdamW's epsilon is at\n"
+      "least 1e-5 here, or gradients that are nothing but rounding would become steps; the warm-up is no\n"
+      "longer than the check; train.init_from is not read.  What is received is a mean over the ranks.\n"
       "\n"
       "Exit code: 0 if all pass, 1 if one does not, 2 for a mistake of yours.\n"
       "\n"

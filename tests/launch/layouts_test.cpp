@@ -281,7 +281,8 @@ class Resume : public Layouts, public ::testing::WithParamInterface<Layout> {
   static std::vector<std::vector<float>> end_of(const std::string& run) {
     const fs::path folder = checkpoint_folder(run, kSteps);
     const CheckpointManifest manifest = read_manifest(folder);
-    const Buffer memory(manifest.num_elements * size_bytes(DType::kFloat32));
+    Buffer memory(manifest.num_elements * size_bytes(DType::kFloat32));
+    memory.zero();
     const Tensor values = memory.tensor(DType::kFloat32, {manifest.num_elements});
     SelfCommunicator alone;
     std::vector<std::vector<float>> all;
