@@ -4,6 +4,8 @@
 #include <cmath>
 #include <csignal>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include <glog/logging.h>
 
@@ -42,7 +44,11 @@ bool due(std::int64_t every, std::int64_t step) {
 }  // namespace
 
 Trainer::Trainer(const Config& config, Process& process)
-    : config_(config), directory_(config.run.directory), process_(process), engine_(config, process.world()) {
+    : config_(config),
+      directory_(config.run.directory),
+      process_(process),
+      engine_(config, process.world()),
+      traffic_(engine_.mesh()) {
   set_up_threads();
   open_run_directory();
   resume_or_initialize();
@@ -142,7 +148,9 @@ RunEnd Trainer::run() {
 }
 
 StepResult Trainer::train_step() {
+  traffic_.begin_step();
   const StepResult result = engine_.step(state_.step, state_.skipped_steps);
+  traffic_.end_step();
   if (!result.finite) ++state_.skipped_steps;
   ++state_.step;
   state_.samples += result.size.samples;
@@ -175,6 +183,7 @@ void Trainer::check_finite(const StepResult& result) const {
 }
 
 void Trainer::log_step(const StepResult& result) {
+  std::vector<AxisTraffic> traffic = traffic_.take(process_.world());
   if (log_ == nullptr) return;
   const Clock::time_point now = Clock::now();
   const double seconds = std::max(1e-9, seconds_between(last_log_.time, now));
@@ -193,7 +202,8 @@ void Trainer::log_step(const StepResult& result) {
        .tokens = state_.tokens,
        .skipped_steps = state_.skipped_steps,
        .elapsed_s = seconds_between(start_, now),
-       .remaining_s = static_cast<double>(config_.train.steps - state_.step) / steps_per_second});
+       .remaining_s = static_cast<double>(config_.train.steps - state_.step) / steps_per_second,
+       .traffic = std::move(traffic)});
   last_log_ = {
       .time = now, .step = state_.step, .tokens = state_.tokens, .flops = flops_, .seconds_waited = waited};
 }

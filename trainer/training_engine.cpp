@@ -11,7 +11,7 @@ namespace {
 
 // The mesh that the config asks for, if there are the ranks for it.
 Mesh make_mesh(const ParallelConfig& config, Communicator& world) {
-  const MeshShape shape{.data = static_cast<int>(config.data), .tensor = static_cast<int>(config.tensor)};
+  const MeshShape shape = mesh_shape(config);
   if (const auto reason = Mesh::why_not(shape, world.size())) {
     throw UserError("parallel", *reason, "change it, or start another number of ranks");
   }
@@ -19,6 +19,10 @@ Mesh make_mesh(const ParallelConfig& config, Communicator& world) {
 }
 
 }  // namespace
+
+MeshShape mesh_shape(const ParallelConfig& config) {
+  return {.data = static_cast<int>(config.data), .tensor = static_cast<int>(config.tensor)};
+}
 
 TrainingEngine::TrainingEngine(const Config& config, Communicator& world)
     : config_(config),
