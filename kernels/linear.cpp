@@ -1,5 +1,7 @@
 #include "kernels/linear.h"
 
+#include <glog/logging.h>
+
 #include "kernels/check.h"
 #include "kernels/dispatch.h"
 
@@ -30,6 +32,7 @@ void check_gradients(const OperandCheck& check, Tensor dx_NI, Tensor dw_OI, Tens
   check.optional("dx", dx_NI, x_NI.shape(), Layout::kStrided, x_NI.dtype());
   check.optional("dw", dw_OI, w_OI.shape(), Layout::kStrided);
   check.optional("dbias", dbias_O, {w_OI.dim(0)});
+  CHECK(dw_OI || !dbias_O) << "linear: dbias without dw";
 }
 
 // Of preactivations, and what is made of them.

@@ -1,7 +1,5 @@
 #include "kernels/embedding.h"
 
-#include <cstring>
-
 #include "kernels/cpu/dropout_mask.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/parallel_for.h"
@@ -29,18 +27,20 @@ void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Te
     for (std::int64_t n = begin; n < end; ++n) {
       float* const out = x + n * width;
       const std::int64_t row = tokens[n] - part.first;
-      if (0 <= row && row < num_rows) {
-        const float* const token = token_table + row * width;
+      const float* const token = 0 <= row && row < num_rows ? token_table + row * width : nullptr;
+      const float* position = nullptr;
+      if (position_table != nullptr) {
+        const std::int64_t place = positions == nullptr ? first_position + n % length : positions[n];
+        position = position_table + place * width;
+      }
+      if (token == nullptr) {
+        for (std::int64_t c = 0; c < width; ++c) out[c] = position == nullptr ? 0.0F : position[c];
+      } else if (position == nullptr) {
 #pragma omp simd
         for (std::int64_t c = 0; c < width; ++c) out[c] = scale * token[c];
       } else {
-        std::memset(out, 0, static_cast<std::size_t>(width) * sizeof(float));
-      }
-      if (position_table != nullptr) {
-        const std::int64_t place = positions == nullptr ? first_position + n % length : positions[n];
-        const float* const position = position_table + place * width;
 #pragma omp simd
-        for (std::int64_t c = 0; c < width; ++c) out[c] += position[c];
+        for (std::int64_t c = 0; c < width; ++c) out[c] = scale * token[c] + position[c];
       }
       if (mask_if_any != nullptr) {
         mask_if_any->draw(factors, n * width, width);

@@ -116,6 +116,12 @@ TEST(Dropout, AgreesWithReference) {
 }
 
 // A rank that holds the second half draws what a rank that holds all draws there.
+TEST(Dropout, NoElements) {
+  const Operand x = Operand::poisoned({0, 7});
+  dropout(x, x, {.probability = 0.5F}, test_stream());
+  x.expect_guards("x");
+}
+
 TEST(Dropout, DependsOnGlobalPositionAlone) {
   const Operand x = Operand::random({512}, 1);
   const Operand whole = Operand::poisoned({512});

@@ -37,5 +37,11 @@ TEST(Residual, AddsWhatThereIs) {
   }
 }
 
+TEST(Residual, NoRows) {
+  const Operand rows = Operand::poisoned({0, 12}), row = Operand::random({12}, 1);
+  add_residual(rows, rows, rows, row, {.probability = 0.5F}, test_stream());
+  rows.expect_guards("rows");
+}
+
 }  // namespace
 }  // namespace trireme
