@@ -8,6 +8,12 @@
 
 namespace trireme {
 
+const Parameter& add_token_table(ParameterBuffer& parameters, const TransformerOptions& options,
+                                 const std::string& prefix) {
+  return parameters.add(prefix + "embedding.token", {options.vocabulary, options.width},
+                        Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+}
+
 Embedding::Embedding(ParameterBuffer& parameters, const TransformerOptions& options,
                      const StackOptions& stack, const PositionTables& positions,
                      const Parameter* shared_table)
@@ -17,8 +23,8 @@ Embedding::Embedding(ParameterBuffer& parameters, const TransformerOptions& opti
                                                                : 1.0F),
       owns_table_(shared_table == nullptr),
       token_table_(owns_table_
-                       ? parameters.add(stack.prefix + "embedding.token", {options.vocabulary, options.width},
-                                        Initializer::normal(options.init_stddev), /*weight_decay=*/true)
+                       ? add_token_table(parameters, options,
+                                         stack.table_prefix.empty() ? stack.prefix : stack.table_prefix)
                        : *shared_table) {
   const auto table = [&](const char* name, std::int64_t rows) {
     return &parameters.add(stack.prefix + name, {rows, options.width},

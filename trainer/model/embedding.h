@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "kernels/arena.h"
 #include "kernels/embedding.h"
@@ -13,6 +14,10 @@
 #include "trainer/model/positions.h"
 
 namespace trireme {
+
+// The table [V, C] of a stack's tokens.
+const Parameter& add_token_table(ParameterBuffer& parameters, const TransformerOptions& options,
+                                 const std::string& prefix);
 
 // x = dropout(norm(token_table[token] + position_table[position] + type_table[type])); the positions are
 // learned, or sinusoids, to which tokens come times sqrt(C) ("Attention Is All You Need", section 3.4), or

@@ -5,6 +5,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/linear.h"
 #include "kernels/reduce.h"
+#include "trainer/model/embedding.h"
 
 namespace trireme {
 namespace {
@@ -26,11 +27,14 @@ std::int64_t likeliest(Tensor logits_NV, std::int64_t row) {
 }  // namespace
 
 LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const TransformerOptions& options,
-                                     const Parameter& token_table)
-    : is_tied_(options.tied_embeddings),
-      table_(is_tied_ ? token_table
-                      : parameters.add("output.weight", {options.vocabulary, options.width},
-                                       Initializer::normal(options.init_stddev), /*weight_decay=*/true)),
+                                     const Parameter* token_table, const std::string& prefix)
+    : completes_table_(!options.tied_embeddings || token_table == nullptr),
+      table_([&]() -> const Parameter& {
+        if (!completes_table_) return *token_table;
+        if (options.tied_embeddings) return add_token_table(parameters, options, prefix);
+        return parameters.add("output.weight", {options.vocabulary, options.width},
+                              Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+      }()),
       vocabulary_(options.vocabulary) {
   if (options.output_bias) {
     bias_ =
@@ -110,7 +114,7 @@ void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tenso
                     pass.stream);
   });
   if (bias_ != nullptr) reducer.mark_ready(*bias_, pass.stream);
-  if (!is_tied_) reducer.mark_ready(table_, pass.stream);
+  if (completes_table_) reducer.mark_ready(table_, pass.stream);
 }
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/arena.h"
 #include "parallel/gradient_reducer.h"
@@ -16,9 +17,10 @@ namespace trireme {
 // become their own gradient and are used up before the next chunk.
 class LanguageModelLoss {
  public:
-  // Where embeddings are tied `token_table`, which the embedding's backward completes, is the table.
+  // Where embeddings are tied, the table is `token_table`, whose gradient the embedding's backward completes;
+  // or, if this rank has no such embedding, one of that name, of the stack of that prefix.
   LanguageModelLoss(ParameterBuffer& parameters, const TransformerOptions& options,
-                    const Parameter& token_table);
+                    const Parameter* token_table, const std::string& prefix = "");
 
   void allocate(Arena& arena, const PassLimits& limits);
 
@@ -35,13 +37,15 @@ class LanguageModelLoss {
   Tensor logits(Tensor hidden_NC, Stream stream) const;
   std::int64_t max_logit_rows() const { return chunk_rows_; }
 
+  const Parameter& table() const { return table_; }
+
  private:
   template <typename Body>
   void for_each_chunk(std::int64_t rows, Body body) const;
   // Returns the chunk's logits and leaves its log-sum-exp in lse_N_.
   Tensor forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const;
 
-  bool is_tied_;
+  bool completes_table_;
   const Parameter& table_;
   const Parameter* bias_ = nullptr;
   std::int64_t vocabulary_;
