@@ -5,6 +5,7 @@
 
 #include <glog/logging.h>
 
+#include "kernels/attention_check.h"
 #include "kernels/cuda/attention/launch.h"
 
 namespace trireme::cuda {
@@ -59,7 +60,9 @@ AttentionParameters<T> parameters_of(Tensor out_BTHD, Tensor lse_BHT, Tensor q_B
     p.dropout_threshold = options.dropout.threshold();
     p.dropout_scale = options.dropout.scale();
     p.dropout_key = options.dropout.key;
-    p.dropout_offset = options.dropout.offset;
+    p.dropout_offset = options.dropout.offset + static_cast<std::uint64_t>(attention_mask_size(
+                                                    options.first_head, q_BTHD.dim(1), k_BSKD.dim(1)));
+    p.mask_heads = narrow(mask_heads(options, q_BTHD.dim(2)));
   }
   p.is_deterministic = options.deterministic;
   return p;

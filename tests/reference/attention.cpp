@@ -47,7 +47,10 @@ class Query {
   }
   double dropout(std::int64_t s) const {
     const std::int64_t row = (sizes_.s + 3) / 4 * 4;
-    return dropout_factor(masks_.options.dropout, ((b_ * sizes_.h + h_) * sizes_.t + t_) * row + s);
+    const AttentionOptions& options = masks_.options;
+    const std::int64_t num_masks = options.mask_heads > 0 ? options.mask_heads : sizes_.h;
+    const std::int64_t mask = b_ * num_masks + options.first_head + h_;
+    return dropout_factor(options.dropout, (mask * sizes_.t + t_) * row + s);
   }
 
  private:

@@ -12,7 +12,7 @@ class ProbabilityDropout {
   template <typename T>
   __device__ ProbabilityDropout(const AttentionParameters<T>& p, int b, int h)
       : key_(p.dropout_key),
-        first_((p.dropout_offset + static_cast<std::uint64_t>(b * p.num_heads + h) * p.num_queries *
+        first_((p.dropout_offset + static_cast<std::uint64_t>(b * p.mask_heads + h) * p.num_queries *
                                        static_cast<std::uint64_t>(row_size(p.num_keys))) /
                4),
         groups_per_row_(row_size(p.num_keys) / 4),

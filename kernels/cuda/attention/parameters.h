@@ -54,7 +54,8 @@ struct AttentionParameters {
   unsigned dropout_threshold = 0;
   float dropout_scale = 1.0F;  // of those that are kept
   std::uint64_t dropout_key = 0;
-  std::uint64_t dropout_offset = 0;
+  std::uint64_t dropout_offset = 0;  // of the first sequence's first head
+  int mask_heads = 0;                // of a sequence
 
   bool is_deterministic = false;
 };
