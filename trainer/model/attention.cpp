@@ -26,6 +26,7 @@ HeadAttention::HeadAttention(ParameterBuffer& parameters, const std::string& nam
                              AttentionKind kind, const TransformerOptions& options, float out_stddev)
     : layer_(layer),
       kind_(kind),
+      width_(options.width),
       heads_(options.heads),
       head_width_(options.head_width),
       out_(parameters, name + ".out", heads_ * head_width_, options.width, options.biases == Biases::kAll,
@@ -33,7 +34,8 @@ HeadAttention::HeadAttention(ParameterBuffer& parameters, const std::string& nam
 
 HeadAttention::Activations HeadAttention::allocate(Arena& arena, const PassLimits& limits) const {
   return {.heads_NE = floats(arena, limits.rows(), heads_ * head_width_),
-          .lse_NH = floats(arena, limits.rows(), heads_)};
+          .lse_NH = floats(arena, limits.rows(), heads_),
+          .dy_NC = limits.deferred_weights ? floats(arena, limits.rows(), width_) : Tensor()};
 }
 
 HeadAttention::Scratch HeadAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
@@ -66,7 +68,7 @@ void HeadAttention::backward(const Heads& dheads, Tensor dy_NC, const Heads& hea
   const Shape& q = heads.q_BTHD.shape();
   const Tensor out = pass.rows_of(activations.heads_NE);
   const Tensor dout = pass.rows_of(scratch.dheads_NE);
-  out_.backward(dout, dy_NC, out, reducer, pass.stream);
+  out_.backward(dout, dy_NC, out, reducer, pass.stream, pass.deferral(activations.dy_NC));
   attention_backward(dheads.q_BTHD, dheads.k_BSKD, dheads.v_BSKD, dout.view(q), out.view(q),
                      pass.rows_of(activations.lse_NH).view({q[0], heads_, q[1]}), heads.q_BTHD, heads.k_BSKD,
                      heads.v_BSKD, completed(mask, heads, pass), pass.stream);
@@ -150,7 +152,7 @@ void SelfAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Acti
                     pass.stream);
     }
   }
-  in_.backward(dx_NC, dqkv, x_NC, reducer, pass.stream);
+  in_.backward(dx_NC, dqkv, x_NC, reducer, pass.stream, pass.deferral(activations.qkv_NG));
 }
 
 CrossAttention::CrossAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
@@ -237,9 +239,10 @@ void CrossAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Act
       rope_backward(dx, positions_->rope_cos_PD(), positions_->rope_sin_PD(), 0, {}, pass.stream);
     }
   }
-  key_value_.backward(dmemory, dkv, memory.x_MC, reducer, pass.stream);
+  const Deferral of_memory{.queue = pass.deferred, .dy_NO = rows_of_memory(activations.kv_MG)};
+  key_value_.backward(dmemory, dkv, memory.x_MC, reducer, pass.stream, of_memory);
   accumulate(memory.dx_MC, dmemory, pass.stream);
-  query_.backward(dx_NC, dq, x_NC, reducer, pass.stream);
+  query_.backward(dx_NC, dq, x_NC, reducer, pass.stream, pass.deferral(activations.q_NE));
 }
 
 }  // namespace trireme

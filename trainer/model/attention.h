@@ -20,6 +20,7 @@ class HeadAttention {
   struct Activations {
     Tensor heads_NE;  // E = H D
     Tensor lse_NH;    // used as [B, H, T]
+    Tensor dy_NC;     // if weights wait
   };
   // Memory of the backward pass, free again after it; all layers share one.
   struct Scratch {
@@ -52,6 +53,7 @@ class HeadAttention {
 
   std::int64_t layer_;
   AttentionKind kind_;
+  std::int64_t width_;
   std::int64_t heads_;
   std::int64_t head_width_;
   Linear out_;
@@ -61,7 +63,7 @@ class HeadAttention {
 class SelfAttention {
  public:
   struct Activations {
-    Tensor qkv_NG;  // G = (H + 2 K) D: queries [H, D], keys and values [K, D]
+    Tensor qkv_NG;  // G = (H + 2 K) D: queries [H, D], keys and values [K, D]; if weights wait overwritten
     HeadAttention::Activations heads;
   };
   struct Scratch {
@@ -102,7 +104,7 @@ class SelfAttention {
 class CrossAttention {
  public:
   struct Activations {
-    Tensor q_NE;
+    Tensor q_NE;   // both are overwritten by backward if weights wait
     Tensor kv_MG;  // G = 2 K D: keys, then values
     HeadAttention::Activations heads;
   };

@@ -95,7 +95,8 @@ void EncoderDecoder::allocate(const Limits& limits) {
                           .sequence = 1,
                           .training = limits.training,
                           .slots = limits.slots,
-                          .recompute = limits.recompute};
+                          .recompute = limits.recompute,
+                          .deferred_weights = limits.deferred_weights};
   PassLimits target = source;
   target.batch = limits.target_tokens;
   target.memory_rows = limits.source_tokens;
@@ -145,6 +146,7 @@ Pass EncoderDecoder::encoder_pass(Tensor sources_BS, Tensor source_lengths_B, co
               .dropout = pass.dropout,
               .ponder_cost = pass.ponder_cost,
               .slot = pass.slot,
+              .defers_weights = pass.defers_weights,
               .attention_observer = pass.attention_observer,
               .stream = pass.stream};
   result.documents_BT = result.rows_of(source_documents_).view(sources_BS.shape());
@@ -249,6 +251,12 @@ void EncoderDecoder::backward(int index, Tensor loss_1, const PairTensors& pairs
   if (!chunk.encoder) return;
   const Tensor din = chunk.encoder->backward(dencoder, pairs.sources_BS, reducer, encoding);
   if (!chunk.encoder->is_first()) copy(din_XC, din, pass.stream);
+}
+
+void EncoderDecoder::backward_weights(int index, GradientReducer& reducer, const Pass& pass) {
+  Chunk& chunk = this->chunk(index);
+  if (chunk.decoder) chunk.decoder->backward_weights(reducer, pass);
+  if (chunk.encoder) chunk.encoder->backward_weights(reducer, pass);
 }
 
 void EncoderDecoder::forward_loss(Tensor loss_1, const PairTensors& pairs, const Pass& pass) {

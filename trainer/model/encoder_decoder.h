@@ -39,6 +39,7 @@ class EncoderDecoder {
     bool training = false;
     std::size_t slots = 1;  // as in PassLimits
     Recompute recompute = Recompute::kNone;
+    bool deferred_weights = false;
   };
 
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
@@ -62,6 +63,7 @@ class EncoderDecoder {
   void add_loss(Tensor loss_1, const PairTensors& pairs, const Pass& pass);
   void backward(int chunk, Tensor loss_1, const PairTensors& pairs, float scale, Tensor dout_XC,
                 Tensor din_XC, GradientReducer& reducer, const Pass& pass);
+  void backward_weights(int chunk, GradientReducer& reducer, const Pass& pass);
 
   // Of the whole model, what forward and add_loss do,
   void forward_loss(Tensor loss_1, const PairTensors& pairs, const Pass& pass);

@@ -7,6 +7,7 @@
 #include "kernels/linear.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
+#include "trainer/model/deferred_gradients.h"
 
 namespace trireme {
 
@@ -20,15 +21,24 @@ class Linear {
   // y = activation(preactivation).
   void forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Activation activation, Stream stream) const;
 
-  void backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream) const;
-  // `dy` is overwritten.
+  // Where weights wait, theirs is left to the deferral's queue, with dy in its memory, which may be dy's.
+  void backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,
+                const Deferral& deferral = {}) const;
+  // `dy` is overwritten.  It may be deferred in the preactivation's memory.
   void backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivation_NO, Activation activation,
-                GradientReducer& reducer, Stream stream) const;
+                GradientReducer& reducer, Stream stream, const Deferral& deferral = {}) const;
+  // The deferred part.
+  void backward_weight(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream) const;
 
  private:
   Tensor bias() const { return bias_ != nullptr ? bias_->value : Tensor(); }
   Tensor dbias() const { return bias_ != nullptr ? bias_->gradient : Tensor(); }
-  void mark_ready(GradientReducer& reducer, Stream stream) const;
+  Tensor dweight(const Deferral& deferral) const {
+    return deferral.queue == nullptr ? weight_.gradient : Tensor();
+  }
+  // Defers, or marks what is ready.
+  void end_backward(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,
+                    const Deferral& deferral) const;
 
   const Parameter& weight_;
   const Parameter* bias_ = nullptr;

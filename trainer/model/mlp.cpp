@@ -23,7 +23,8 @@ Activation activation_of(FeedForward kind) {
 
 Mlp::Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
          float out_stddev)
-    : feed_forward_(options.feed_forward),
+    : width_(options.width),
+      feed_forward_(options.feed_forward),
       is_gated_(is_gated(options.activation)),
       activation_(activation_of(options.activation)),
       in_(parameters, name + ".in", options.width, preactivation_width(), options.biases == Biases::kAll,
@@ -32,9 +33,11 @@ Mlp::Mlp(ParameterBuffer& parameters, const std::string& name, const Transformer
            out_stddev) {}
 
 Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits, const Activations* shared) const {
-  return {.preactivation_NG = arena.allocate(DType::kFloat32, {limits.rows(), preactivation_width()}),
-          .hidden_NF = shared != nullptr ? shared->hidden_NF
-                                         : arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_})};
+  return {
+      .preactivation_NG = arena.allocate(DType::kFloat32, {limits.rows(), preactivation_width()}),
+      .hidden_NF = shared != nullptr ? shared->hidden_NF
+                                     : arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_}),
+      .dy_NC = limits.deferred_weights ? arena.allocate(DType::kFloat32, {limits.rows(), width_}) : Tensor()};
 }
 
 Mlp::Scratch Mlp::allocate_scratch(Arena& arena, const PassLimits& limits) const {
@@ -71,13 +74,16 @@ void Mlp::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& a
                    const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const {
   const Tensor dhidden = pass.rows_of(scratch.dhidden_NF);
   const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
-  out_.backward(dhidden, dy_NC, pass.rows_of(activations.hidden_NF), reducer, pass.stream);
+  out_.backward(dhidden, dy_NC, pass.rows_of(activations.hidden_NF), reducer, pass.stream,
+                pass.deferral(activations.dy_NC));
   if (is_gated_) {
     const Tensor dpreactivation = preactivation;  // in place: nobody needs it after this
     gated_activation_backward(dpreactivation, dhidden, preactivation, activation_, pass.stream);
-    in_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream);
+    in_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream,
+                 pass.deferral(activations.preactivation_NG));
   } else {
-    in_.backward(dx_NC, dhidden, x_NC, preactivation, activation_, reducer, pass.stream);
+    in_.backward(dx_NC, dhidden, x_NC, preactivation, activation_, reducer, pass.stream,
+                 pass.deferral(activations.preactivation_NG));
   }
 }
 

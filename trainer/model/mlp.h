@@ -19,8 +19,9 @@ Activation activation_of(FeedForward kind);
 class Mlp {
  public:
   struct Activations {
-    Tensor preactivation_NG;  // G = F, or 2 F if gated; backward overwrites it then
+    Tensor preactivation_NG;  // G = F, or 2 F if gated; backward overwrites it then, and if weights wait
     Tensor hidden_NF;
+    Tensor dy_NC;  // if weights wait
   };
   // Memory of the backward pass, free again after it; all layers share one.
   struct Scratch {
@@ -47,6 +48,7 @@ class Mlp {
  private:
   std::int64_t preactivation_width() const { return is_gated_ ? 2 * feed_forward_ : feed_forward_; }
 
+  std::int64_t width_;
   std::int64_t feed_forward_;
   bool is_gated_;
   Activation activation_;

@@ -53,9 +53,11 @@ TransformerStack::TransformerStack(ParameterBuffer& parameters, const Transforme
   if (is_pre_norm_ && is_last_) final_norm_.emplace(parameters, stack.prefix + "final_norm", options);
 }
 
-void TransformerStack::allocate(Arena& arena, const PassLimits& limits) {
+void TransformerStack::allocate(Arena& arena, PassLimits limits) {
   CHECK(limits.slots == 1 || !halting_) << "positions that halt keep what they did of one microbatch";
   recompute_ = limits.recompute;
+  limits.deferred_weights = limits.deferred_weights && recompute_ == Recompute::kNone;
+  keeps_operands_ = limits.deferred_weights;
   slots_.clear();
   for (std::size_t i = 0; i < limits.slots; ++i) slots_.push_back(allocate_slot(arena, limits));
   if (halting_) halting_->allocate(arena, limits);
@@ -178,7 +180,8 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
     fill(gradient.dresidual_NC, 0.0F, pass.stream);
   }
   for (std::int64_t loop = loops_run; loop-- > 0;) {
-    const Pass in_loop = pass_of_loop(loop, pass);
+    Pass in_loop = pass_of_loop(loop, pass);
+    if (pass.defers_weights && keeps_operands_) in_loop.deferred = &slot(pass).deferred;
     if (loops_ > 1) reducer.expect_more(loop > 0);
     if (halting_) halting_->backward(gradient.dresidual_NC, dmean, in_loop);
     if (is_pre_norm_ && (halting_ || loop + 1 < loops_run)) split_branch(gradient, in_loop);
@@ -198,6 +201,10 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
   embedding_->backward(gradient.dresidual_NC, tokens_BT, slot(pass).embedding, scratch_.branch_NC, reducer,
                        pass);
   return {};
+}
+
+void TransformerStack::backward_weights(GradientReducer& reducer, const Pass& pass) {
+  slot(pass).deferred.run(reducer, pass.stream);
 }
 
 void TransformerStack::split_branch(ResidualGradient& gradient, const Pass& pass) const {

@@ -28,7 +28,7 @@ class TransformerStack {
 
   // Without `training` the blocks share one set of activations; so they do, but for what is kept, where some
   // of it is recomputed.
-  void allocate(Arena& arena, const PassLimits& limits);
+  void allocate(Arena& arena, PassLimits limits);
 
   bool is_first() const { return embedding_.has_value(); }
   bool is_last() const { return is_last_; }
@@ -48,6 +48,9 @@ class TransformerStack {
   // came in, valid until the next call.
   Tensor backward(Tensor dout_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass);
 
+  // After the backward of a pass that defers weights: theirs.
+  void backward_weights(GradientReducer& reducer, const Pass& pass);
+
   // None but of the first part.
   const Parameter* token_table() const { return embedding_ ? &embedding_->token_table() : nullptr; }
 
@@ -60,6 +63,7 @@ class TransformerStack {
     Tensor mean_NC;                                     // of the states, if positions halt
     ResidualNorm::Activations final_norm;
     std::int64_t loops_run = 0;
+    DeferredGradients deferred;
   };
   Slot allocate_slot(Arena& arena, const PassLimits& limits) const;
   Slot& slot(const Pass& pass) { return slots_[pass.slot]; }
@@ -87,6 +91,7 @@ class TransformerStack {
   std::optional<ResidualNorm> final_norm_;  // of pre-norm, of the last part
 
   Recompute recompute_ = Recompute::kNone;
+  bool keeps_operands_ = false;  // of weights' gradients that are deferred
   std::vector<Slot> slots_;
   TransformerBlock::Scratch scratch_;
   Tensor dresidual_NC_;

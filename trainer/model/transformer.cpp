@@ -94,6 +94,10 @@ void Transformer::backward(int chunk, Tensor loss_1, const TextTensors& text, fl
   if (!stack.is_first()) copy(din_NC, din, pass.stream);
 }
 
+void Transformer::backward_weights(int chunk, GradientReducer& reducer, const Pass& pass) {
+  this->chunk(chunk).backward_weights(reducer, pass);
+}
+
 void Transformer::forward_loss(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, const Pass& pass) {
   const TextTensors text{.inputs_BT = tokens_BT, .targets_BT = targets_BT};
   whole().forward(tokens_BT, {}, pass);

@@ -60,6 +60,8 @@ class Transformer {
   // is written.
   void backward(int chunk, Tensor loss_1, const TextTensors& text, float scale, Tensor dout_NC, Tensor din_NC,
                 GradientReducer& reducer, const Pass& pass);
+  // After the backward of a pass that defers weights, the rest of it; the slot is free only then.
+  void backward_weights(int chunk, GradientReducer& reducer, const Pass& pass);
 
   // Of the whole model, what forward and add_loss do,
   void forward_loss(Tensor loss_1, Tensor tokens_BT, Tensor targets_BT, const Pass& pass);

@@ -1,5 +1,6 @@
 // Models in parts, on the stages of a pipeline: the same losses and gradients as of the whole.
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,9 +46,13 @@ struct DecoderCase {
             .vocabulary = kVocabulary,
             .init_stddev = 0.2F};
   }
-  static void allocate(Model& model, std::size_t slots, Recompute recompute) {
-    model.allocate(
-        {.batch = 2, .sequence = kContext, .training = true, .slots = slots, .recompute = recompute});
+  static void allocate(Model& model, std::size_t slots, Recompute recompute, bool deferred_weights) {
+    model.allocate({.batch = 2,
+                    .sequence = kContext,
+                    .training = true,
+                    .slots = slots,
+                    .recompute = recompute,
+                    .deferred_weights = deferred_weights});
   }
 
   explicit DecoderCase(int microbatch)
@@ -83,12 +88,13 @@ struct PairsCase {
     options.layers = kLayers - options.encoder_layers;
     return options;
   }
-  static void allocate(Model& model, std::size_t slots, Recompute recompute) {
+  static void allocate(Model& model, std::size_t slots, Recompute recompute, bool deferred_weights) {
     model.allocate({.source_tokens = 2 * kContext,
                     .target_tokens = 2 * kContext,
                     .training = true,
                     .slots = slots,
-                    .recompute = recompute});
+                    .recompute = recompute,
+                    .deferred_weights = deferred_weights});
   }
 
   explicit PairsCase(int microbatch)
@@ -144,7 +150,7 @@ class Pipeline {
           ModelShare{.pipeline = groups_[static_cast<std::size_t>(stage)].get(), .parts = parts});
       made.model->parameters().initialize(5);
       made.slots = static_cast<std::size_t>(max_activations(shape, stage));
-      Case::allocate(*made.model, made.slots, recompute);
+      Case::allocate(*made.model, made.slots, recompute, shape.kind == PipelineKind::kZeroBubble);
       made.reducer = std::make_unique<GradientReducer>(made.model->parameters(), self_, 1024);
       made.reducer->begin(/*is_last_microbatch=*/true);
     }
@@ -193,7 +199,8 @@ class Pipeline {
     Stage& stage = stages_[static_cast<std::size_t>(index)];
     if (stage.next == stage.schedule.size()) return false;
     const PipelineAction& action = stage.schedule[stage.next];
-    const bool is_forward = action.kind == PipelineAction::Kind::kForward;
+    using Kind = PipelineAction::Kind;
+    const bool is_forward = action.kind == Kind::kForward;
     const Key key{index, action.chunk, action.microbatch, !is_forward};
     if (source_of(shape_, index, action) && !inbox_.contains(key)) return false;
     ++stage.next;
@@ -202,6 +209,12 @@ class Pipeline {
     Pass pass = pass_of(action.microbatch, dropout_);
     batch.complete(pass);
     pass.slot = static_cast<std::size_t>(action.microbatch) % stage.slots;
+    pass.defers_weights = action.kind == Kind::kBackwardInput;
+    stage.reducer->expect_more(action.microbatch + 1 < shape_.num_microbatches);
+    if (action.kind == Kind::kBackwardWeights) {
+      stage.model->backward_weights(action.chunk, *stage.reducer, pass);
+      return true;
+    }
     const std::int64_t rows_in = stage.model->rows_in(action.chunk, batch.tensors());
     const std::int64_t rows_out = stage.model->rows_out(action.chunk, batch.tensors());
     auto received = inbox_.extract(key);
@@ -211,7 +224,6 @@ class Pipeline {
     if (is_forward) {
       stage.model->forward(action.chunk, batch.tensors(), in, sent->tensor, pass);
     } else {
-      stage.reducer->expect_more(action.microbatch + 1 < shape_.num_microbatches);
       stage.model->backward(action.chunk, {&loss_, DType::kFloat32, {1}}, batch.tensors(), 0.5F, in,
                             sent->tensor, *stage.reducer, pass);
     }
@@ -242,6 +254,8 @@ const Layout kLayouts[] = {
     {PipelineKind::kOneForwardOneBackward, 2, {{0, 2}, {2, 5}}},
     {PipelineKind::kOneForwardOneBackward, 3, {{0, 1}, {1, 4}, {4, 5}}},
     {PipelineKind::kOneForwardOneBackward, 5, {{0, 1}, {1, 2}, {2, 3}, {3, 4}, {4, 5}}},
+    {PipelineKind::kZeroBubble, 2, {{0, 2}, {2, 5}}},
+    {PipelineKind::kZeroBubble, 4, {{0, 1}, {1, 2}, {2, 4}, {4, 5}}},
     {PipelineKind::kInterleaved, 2, {{0, 1}, {1, 2}, {2, 4}, {4, 5}}},
 };
 
@@ -254,7 +268,7 @@ void expect_parts_to_be_the_whole(const TransformerOptions& options, const Layou
                                   Recompute recompute, float dropout) {
   typename Case::Model whole(options);
   whole.parameters().initialize(5);
-  Case::allocate(whole, 1, Recompute::kNone);
+  Case::allocate(whole, 1, Recompute::kNone, /*deferred_weights=*/false);
   SelfCommunicator self;
   GradientReducer reducer(whole.parameters(), self, 1024);
   float loss = 0.0F;
@@ -338,11 +352,56 @@ TEST(Parts, OfAnEncoderDecoderAreTheWhole) {
   }
 }
 
+TEST(Parts, DeferWeightsOfEveryKindOfLayer) {
+  for (const bool gated : {false, true}) {
+    for (const bool biased : {false, true}) {
+      TransformerOptions options = PairsCase::options();
+      options.activation = gated ? FeedForward::kSwiglu : FeedForward::kRelu;
+      options.biases = biased ? Biases::kAll : Biases::kNone;
+      options.kv_heads = 1;
+      options.positions = Positions::kRope;
+      options.cross_positions = true;
+      for (const NormPlacement placement : {NormPlacement::kPre, NormPlacement::kPost}) {
+        options.norm_placement = placement;
+        for (const float dropout : {0.0F, 0.2F})
+          expect_parts_to_be_the_whole<PairsCase>(options, kLayouts[5], Recompute::kNone, dropout);
+      }
+    }
+  }
+}
+
+TEST(Parts, GiveWeightsTheirGradientsLater) {
+  Transformer model(DecoderCase::options());
+  model.parameters().initialize(5);
+  DecoderCase::allocate(model, 1, Recompute::kNone, /*deferred_weights=*/true);
+  SelfCommunicator self;
+  GradientReducer reducer(model.parameters(), self, 1024);
+  DecoderCase batch(0);
+  Pass pass = pass_of(0, 0.1F);
+  batch.complete(pass);
+  pass.defers_weights = true;
+  reducer.begin(/*is_last_microbatch=*/true);
+  float loss = 0.0F;
+  batch.forward_backward(model, {&loss, DType::kFloat32, {1}}, reducer, pass);
+  const auto num_untouched = [&] {
+    std::int64_t count = 0;
+    for (const Parameter& parameter : model.parameters().parameters()) {
+      const std::vector<float> gradient = values(parameter.gradient);
+      if (std::all_of(gradient.begin(), gradient.end(), [](float g) { return g == 0.0F; })) ++count;
+    }
+    return count;
+  };
+  EXPECT_EQ(num_untouched(), 4 * DecoderCase::kLayers) << "qkv, out, in and out of each block";
+  model.backward_weights(/*chunk=*/0, reducer, pass);
+  EXPECT_EQ(num_untouched(), 0);
+  reducer.finish({});
+}
+
 // Blocks that are recomputed share memory with all microbatches under way.
 TEST(Parts, AreRecomputed) {
   for (const Recompute recompute : {Recompute::kSelective, Recompute::kFull}) {
     for (const NormPlacement placement : {NormPlacement::kPre, NormPlacement::kPost}) {
-      for (const Layout& layout : {kLayouts[2], kLayouts[4]}) {
+      for (const Layout& layout : {kLayouts[2], kLayouts[5], kLayouts[6]}) {
         TransformerOptions options = DecoderCase::options();
         options.norm_placement = placement;
         options.activation = FeedForward::kSwiglu;
