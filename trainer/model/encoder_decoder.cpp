@@ -107,11 +107,17 @@ void EncoderDecoder::allocate(const Limits& limits) {
     source_documents_ = arena.allocate(DType::kInt32, {source.rows()});
     target_documents_ = arena.allocate(DType::kInt32, {target.rows()});
     if (options_.halting) counted_sources_ = arena.allocate(DType::kInt32, {source.rows()});
+    const TransformerStack* encoder = nullptr;
+    const TransformerStack* decoder = nullptr;
     for (Chunk& chunk : chunks_) {
       chunk.memories_MC.clear();
-      if (chunk.encoder) chunk.encoder->allocate(arena, source);
+      if (chunk.encoder) {
+        chunk.encoder->allocate(arena, source, encoder);
+        encoder = &*chunk.encoder;
+      }
       if (!chunk.decoder) continue;
-      chunk.decoder->allocate(arena, target);
+      chunk.decoder->allocate(arena, target, decoder);
+      decoder = &*chunk.decoder;
       for (std::size_t i = 0; i < limits.slots && !chunk.encoder; ++i)
         chunk.memories_MC.push_back(rows(source));
     }

@@ -53,28 +53,33 @@ TransformerStack::TransformerStack(ParameterBuffer& parameters, const Transforme
   if (is_pre_norm_ && is_last_) final_norm_.emplace(parameters, stack.prefix + "final_norm", options);
 }
 
-void TransformerStack::allocate(Arena& arena, PassLimits limits) {
+void TransformerStack::allocate(Arena& arena, PassLimits limits, const TransformerStack* sharing) {
   CHECK(limits.slots == 1 || !halting_) << "positions that halt keep what they did of one microbatch";
   recompute_ = limits.recompute;
   limits.deferred_weights = limits.deferred_weights && recompute_ == Recompute::kNone;
   keeps_operands_ = limits.deferred_weights;
   slots_.clear();
-  for (std::size_t i = 0; i < limits.slots; ++i) slots_.push_back(allocate_slot(arena, limits));
+  const Slot* first = sharing != nullptr ? &sharing->slots_.front() : nullptr;
+  slots_.reserve(limits.slots);
+  for (std::size_t i = 0; i < limits.slots; ++i) {
+    slots_.push_back(allocate_slot(arena, limits, first));
+    if (first == nullptr) first = &slots_.front();
+  }
   if (halting_) halting_->allocate(arena, limits);
   if (limits.training && (final_norm_ || halting_))
     dresidual_NC_ = arena.allocate(DType::kFloat32, {limits.rows(), width_});
-  scratch_ = blocks_.front().allocate_scratch(arena, limits);
+  scratch_ = sharing != nullptr ? sharing->scratch_ : blocks_.front().allocate_scratch(arena, limits);
 }
 
-TransformerStack::Slot TransformerStack::allocate_slot(Arena& arena, const PassLimits& limits) const {
+TransformerStack::Slot TransformerStack::allocate_slot(Arena& arena, const PassLimits& limits,
+                                                       const Slot* first) const {
   const auto rows = [&] { return arena.allocate(DType::kFloat32, {limits.rows(), width_}); };
   Slot slot;
   if (embedding_) slot.embedding = embedding_->allocate(arena, limits);
   for (std::int64_t loop = 0; loop < loops_; ++loop) {
     for (const TransformerBlock& block : blocks_) {
-      const Slot& first = slots_.empty() ? slot : slots_.front();
-      slot.blocks.push_back(
-          block.allocate(arena, limits, first.blocks.empty() ? nullptr : &first.blocks.front()));
+      const std::vector<TransformerBlock::Activations>& known = (first != nullptr ? *first : slot).blocks;
+      slot.blocks.push_back(block.allocate(arena, limits, known.empty() ? nullptr : &known.front()));
     }
     if (is_pre_norm_) {
       // The first norm keeps the sum that it is given, and nothing is added to this one.

@@ -27,8 +27,9 @@ class TransformerStack {
                    const Parameter* shared_table = nullptr);
 
   // Without `training` the blocks share one set of activations; so they do, but for what is kept, where some
-  // of it is recomputed.
-  void allocate(Arena& arena, PassLimits limits);
+  // of it is recomputed.  What is shared, and what lives within one call, may be that of another part with
+  // the same limits.
+  void allocate(Arena& arena, PassLimits limits, const TransformerStack* sharing = nullptr);
 
   bool is_first() const { return embedding_.has_value(); }
   bool is_last() const { return is_last_; }
@@ -65,7 +66,8 @@ class TransformerStack {
     std::int64_t loops_run = 0;
     DeferredGradients deferred;
   };
-  Slot allocate_slot(Arena& arena, const PassLimits& limits) const;
+  // `first` has the first block's activations; a first slot finds them in itself.
+  Slot allocate_slot(Arena& arena, const PassLimits& limits, const Slot* first) const;
   Slot& slot(const Pass& pass) { return slots_[pass.slot]; }
 
   Pass pass_of_loop(std::int64_t loop, const Pass& pass) const;

@@ -46,7 +46,8 @@ Transformer::Transformer(const TransformerOptions& options, ParameterMemory memo
 void Transformer::allocate(const PassLimits& limits) {
   CHECK_LE(limits.sequence, options_.context);
   const auto plan = [&](Arena& arena) {
-    for (TransformerStack& chunk : chunks_) chunk.allocate(arena, limits);
+    for (TransformerStack& chunk : chunks_)
+      chunk.allocate(arena, limits, &chunk == &chunks_.front() ? nullptr : &chunks_.front());
     if (!loss_) return;
     loss_->allocate(arena, limits);
     if (limits.training) dhidden_NC_ = arena.allocate(DType::kFloat32, {limits.rows(), options_.width});
