@@ -36,6 +36,7 @@ GradientReducer::GradientReducer(const ParameterBuffer& parameters, Communicator
 void GradientReducer::add_partial(Bucket& bucket, const Parameter& parameter) const {
   for (const Replica& replica : parameter.replicas) {
     if (!replica.is_partial) continue;
+    bucket.spans_stages |= replica.spans_stages;
     auto sums = std::find_if(bucket.partial.begin(), bucket.partial.end(),
                              [&](const PartialSums& other) { return other.group == replica.group; });
     if (sums == bucket.partial.end())
@@ -65,11 +66,17 @@ void GradientReducer::mark_ready(const Parameter& parameter, Stream stream) {
 }
 
 void GradientReducer::start_full_buckets(Stream stream) {
-  while (next_bucket_ < buckets_.size() && buckets_[next_bucket_].num_waiting == 0) {
-    sum_partial(buckets_[next_bucket_], stream);
-    last_ticket_ = communicator_.all_reduce(buckets_[next_bucket_].gradients, ReduceOp::kSum, stream);
-    ++next_bucket_;
+  for (; next_bucket_ < buckets_.size(); ++next_bucket_) {
+    const Bucket& bucket = buckets_[next_bucket_];
+    if (bucket.spans_stages) continue;
+    if (bucket.num_waiting > 0) return;
+    start(bucket, stream);
   }
+}
+
+void GradientReducer::start(const Bucket& bucket, Stream stream) {
+  sum_partial(bucket, stream);
+  last_ticket_ = communicator_.all_reduce(bucket.gradients, ReduceOp::kSum, stream);
 }
 
 void GradientReducer::sum_partial(const Bucket& bucket, Stream stream) {
@@ -81,6 +88,9 @@ void GradientReducer::finish(Stream stream) {
   CHECK(counting_) << "finish() without begin() of the last microbatch";
   for (const Parameter& parameter : parameters_.parameters()) {
     CHECK(ready_[static_cast<std::size_t>(parameter.index)]) << parameter.name << " was not marked ready";
+  }
+  for (const Bucket& bucket : buckets_) {
+    if (bucket.spans_stages) start(bucket, stream);
   }
   communicator_.wait(last_ticket_, stream);
   counting_ = false;

@@ -45,11 +45,13 @@ class GradientReducer {
   struct Bucket {
     Tensor gradients;
     std::vector<PartialSums> partial;  // in the order in which groups come up: the same on all their ranks
+    bool spans_stages = false;         // some of them: then the bucket waits for finish()
     int num_parameters = 0;
     int num_waiting = 0;
   };
 
   void start_full_buckets(Stream stream);
+  void start(const Bucket& bucket, Stream stream);
   void add_partial(Bucket& bucket, const Parameter& parameter) const;
   static void sum_partial(const Bucket& bucket, Stream stream);
 

@@ -42,6 +42,10 @@ Parameter& ParameterBuffer::add(std::string name, ParameterPart part, Initialize
   return parameters_.emplace_back(std::move(parameter));
 }
 
+void ParameterBuffer::add_replica(const Parameter& parameter, const Replica& replica) {
+  parameters_[static_cast<std::size_t>(parameter.index)].replicas.push_back(replica);
+}
+
 void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
   CHECK(!values_) << "allocate() is called twice";
   const auto allocate_flat = [&](Buffer& buffer, Tensor& flat, Tensor Parameter::*part) {

@@ -45,6 +45,9 @@ class ParameterBuffer {
   Parameter& add(std::string name, Shape shape, Initializer initializer, bool weight_decay);
   Parameter& add(std::string name, ParameterPart part, Initializer initializer, bool weight_decay);
 
+  // Says that other ranks have elements of a parameter of this buffer, too.
+  void add_replica(const Parameter& parameter, const Replica& replica);
+
   // Makes the flat buffers; gradients are zero, values unset.
   void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {});
   // Draws every value by (seed, name, index within the whole parameter), so any layout of ranks draws the

@@ -47,6 +47,8 @@ struct Replica {
   // Each rank's gradient is a part of the sum, which the reducer makes.  Otherwise all have the whole
   // gradient, the same bits.
   bool is_partial = false;
+  // Its ranks are stages of a pipeline, which get to this gradient at different times.
+  bool spans_stages = false;
 };
 
 }  // namespace trireme

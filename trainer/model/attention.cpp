@@ -31,8 +31,10 @@ HeadShare::HeadShare(const TransformerOptions& options, const TensorRanks& ranks
 HeadAttention::HeadAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
                              AttentionKind kind, const TransformerOptions& options, float out_stddev,
                              const TensorRanks& ranks)
-    : layer_(layer),
+    : ranks_(ranks),
+      layer_(layer),
       kind_(kind),
+      width_(options.width),
       share_(options, ranks),
       head_width_(options.head_width),
       out_(parameters, name + ".out", options.heads * head_width_, options.width,
@@ -40,8 +42,11 @@ HeadAttention::HeadAttention(ParameterBuffer& parameters, const std::string& nam
            LinearSplit::inputs(ranks, share_.rows(share_.heads))) {}
 
 HeadAttention::Activations HeadAttention::allocate(Arena& arena, const PassLimits& limits) const {
-  return {.heads_NE = floats(arena, limits.rows(), share_.heads.size() * head_width_),
-          .lse_NH = floats(arena, limits.rows(), share_.heads.size())};
+  const std::int64_t heads = share_.heads.size();
+  return {.heads_NE = floats(arena, limits.rows(), heads * head_width_),
+          .lse_NH = floats(arena, limits.rows(), heads),
+          .dy_NC = limits.deferred_weights ? floats(arena, ranks_.rows_per_rank(limits.rows()), width_)
+                                           : Tensor()};
 }
 
 HeadAttention::Scratch HeadAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
@@ -77,7 +82,7 @@ void HeadAttention::backward(const Heads& dheads, Tensor dy_NC, const Heads& hea
   const Shape& q = heads.q_BTHD.shape();
   const Tensor out = pass.rows_of(activations.heads_NE);
   const Tensor dout = pass.rows_of(scratch.dheads_NE);
-  out_.backward(dout, dy_NC, out, reducer, pass.stream);
+  out_.backward(dout, dy_NC, out, reducer, pass.stream, pass.deferral(activations.dy_NC));
   attention_backward(dheads.q_BTHD, dheads.k_BSKD, dheads.v_BSKD, dout.view(q), out.view(q),
                      pass.rows_of(activations.lse_NH).view({q[0], q[2], q[1]}), heads.q_BTHD, heads.k_BSKD,
                      heads.v_BSKD, completed(mask, heads, pass), pass.stream);
@@ -168,7 +173,7 @@ void SelfAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Acti
                     pass.stream);
     }
   }
-  in_.backward(dx_NC, dqkv, x_NC, reducer, pass.stream);
+  in_.backward(dx_NC, dqkv, x_NC, reducer, pass.stream, pass.deferral(activations.qkv_NG));
 }
 
 CrossAttention::CrossAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
@@ -262,9 +267,10 @@ void CrossAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Act
       rope_backward(dx, positions_->rope_cos_PD(), positions_->rope_sin_PD(), 0, {}, pass.stream);
     }
   }
-  key_value_.backward(dmemory, dkv, memory.x_MC, reducer, pass.stream);
+  const Deferral of_memory{.queue = pass.deferred, .dy_NO = rows_of_memory(activations.kv_MG)};
+  key_value_.backward(dmemory, dkv, memory.x_MC, reducer, pass.stream, of_memory);
   accumulate(memory.dx_MC, dmemory, pass.stream);
-  query_.backward(dx_NC, dq, x_NC, reducer, pass.stream);
+  query_.backward(dx_NC, dq, x_NC, reducer, pass.stream, pass.deferral(activations.q_NE));
 }
 
 }  // namespace trireme

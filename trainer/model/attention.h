@@ -37,6 +37,7 @@ class HeadAttention {
   struct Activations {
     Tensor heads_NE;  // E = H D
     Tensor lse_NH;    // used as [B, H, T]
+    Tensor dy_NC;     // if weights wait
   };
   // Memory of the backward pass, free again after it; all layers share one.
   struct Scratch {
@@ -67,8 +68,10 @@ class HeadAttention {
  private:
   AttentionOptions completed(AttentionOptions mask, const Heads& heads, const Pass& pass) const;
 
+  const TensorRanks& ranks_;
   std::int64_t layer_;
   AttentionKind kind_;
+  std::int64_t width_;
   HeadShare share_;
   std::int64_t head_width_;
   Linear out_;
@@ -78,7 +81,7 @@ class HeadAttention {
 class SelfAttention {
  public:
   struct Activations {
-    Tensor qkv_NG;  // G = (H + 2 K) D: queries [H, D], keys and values [K, D]
+    Tensor qkv_NG;  // G = (H + 2 K) D: queries [H, D], keys and values [K, D]; if weights wait overwritten
     HeadAttention::Activations heads;
   };
   struct Scratch {
@@ -121,7 +124,7 @@ class SelfAttention {
 class CrossAttention {
  public:
   struct Activations {
-    Tensor q_NE;
+    Tensor q_NE;   // both are overwritten by backward if weights wait
     Tensor kv_MG;  // G = 2 K D: keys, then values
     HeadAttention::Activations heads;
   };

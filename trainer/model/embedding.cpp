@@ -10,6 +10,14 @@
 
 namespace trireme {
 
+const Parameter& add_token_table(ParameterBuffer& parameters, const TransformerOptions& options,
+                                 const std::string& prefix, const TensorRanks& ranks) {
+  return parameters.add(
+      prefix + "embedding.token",
+      ParameterPart::rows_of({options.vocabulary, options.width}, {ranks.share(options.vocabulary)}),
+      Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+}
+
 Embedding::Embedding(ParameterBuffer& parameters, const TransformerOptions& options,
                      const StackOptions& stack, const PositionTables& positions, const TensorRanks& ranks,
                      const Parameter* shared_table)
@@ -19,12 +27,10 @@ Embedding::Embedding(ParameterBuffer& parameters, const TransformerOptions& opti
       token_scale_(options.positions == Positions::kSinusoidal ? std::sqrt(static_cast<float>(options.width))
                                                                : 1.0F),
       owns_table_(shared_table == nullptr),
-      token_table_(owns_table_
-                       ? parameters.add(stack.prefix + "embedding.token",
-                                        ParameterPart::rows_of({options.vocabulary, options.width},
-                                                               {ranks.share(options.vocabulary)}),
-                                        Initializer::normal(options.init_stddev), /*weight_decay=*/true)
-                       : *shared_table) {
+      token_table_(
+          owns_table_ ? add_token_table(parameters, options,
+                                        stack.table_prefix.empty() ? stack.prefix : stack.table_prefix, ranks)
+                      : *shared_table) {
   const auto table = [&](const char* name, std::int64_t rows) {
     return &add_table(parameters, stack.prefix + name, rows, options);
   };

@@ -17,6 +17,10 @@
 
 namespace trireme {
 
+// The table [V, C] of a stack's tokens: this rank's rows.
+const Parameter& add_token_table(ParameterBuffer& parameters, const TransformerOptions& options,
+                                 const std::string& prefix, const TensorRanks& ranks);
+
 // Of own rows, of tokens of all rows:
 // x = dropout(norm(token_table[token] + position_table[position] + type_table[type])); the positions are
 // learned, or sinusoids, to which tokens come times sqrt(C) ("Attention Is All You Need", section 3.4), or

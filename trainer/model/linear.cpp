@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include "kernels/elementwise.h"
+
 namespace trireme {
 namespace {
 
@@ -46,11 +48,6 @@ void Linear::share_outputs(Communicator& group, std::int64_t first) {
   }
 }
 
-void Linear::mark_ready(GradientReducer& reducer, Stream stream) const {
-  if (bias_ != nullptr) reducer.mark_ready(*bias_, stream);
-  reducer.mark_ready(weight_, stream);
-}
-
 void Linear::forward(Tensor y_NO, Tensor x_NI, Stream stream) const {
   if (kind_ == LinearSplit::Kind::kInputs) {
     const std::int64_t rows = x_NI.dim(0);
@@ -70,47 +67,69 @@ void Linear::forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Activati
 }
 
 template <typename InputGradient>
-void Linear::backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream stream, InputGradient f) const {
+void Linear::backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream stream,
+                              const Deferral& deferral, InputGradient f) const {
   const std::int64_t rows = dy_NO.dim(0);
-  const TensorRanks::Gathering x = ranks_.begin_gather(x_NI, rows, stream);
-  f(ranks_.partial(dx_NI, rows), x.rows);
+  TensorRanks::Gathering x;
+  if (deferral.queue == nullptr) x = ranks_.begin_gather(x_NI, rows, stream);
+  f(ranks_.partial(dx_NI, rows), ranks_.gathered(x_NI, rows));
   const Communicator::Ticket sum = ranks_.begin_sum(dx_NI, rows, stream);
   ranks_.wait(x.ticket, stream);
-  linear_backward({}, weight_.gradient, dbias(), dy_NO, x.rows, weight_.value, stream);
+  linear_backward({}, dweight(deferral), dbias(), dy_NO, ranks_.gathered(x_NI, rows), weight_.value, stream);
   ranks_.wait(sum, stream);
 }
 
-void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& reducer,
-                      Stream stream) const {
+void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,
+                      const Deferral& deferral) const {
   switch (kind_) {
     case LinearSplit::Kind::kNone:
-      linear_backward(dx_NI, weight_.gradient, dbias(), dy_NO, x_NI, weight_.value, stream);
+      linear_backward(dx_NI, dweight(deferral), dbias(), dy_NO, x_NI, weight_.value, stream);
       break;
     case LinearSplit::Kind::kOutputs:
-      backward_outputs(dx_NI, dy_NO, x_NI, stream, [&](Tensor dx, Tensor x) {
+      backward_outputs(dx_NI, dy_NO, x_NI, stream, deferral, [&](Tensor dx, Tensor x) {
         linear_backward(dx, {}, {}, dy_NO, x, weight_.value, stream);
       });
       break;
     case LinearSplit::Kind::kInputs:
-      linear_backward(dx_NI, weight_.gradient, dbias(), ranks_.gather(dy_NO, x_NI.dim(0), stream), x_NI,
+      linear_backward(dx_NI, dweight(deferral), dbias(), ranks_.gather(dy_NO, x_NI.dim(0), stream), x_NI,
                       weight_.value, stream);
       break;
   }
-  mark_ready(reducer, stream);
+  end_backward(dy_NO, x_NI, reducer, stream, deferral);
 }
 
 void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivation_NO, Activation activation,
-                      GradientReducer& reducer, Stream stream) const {
+                      GradientReducer& reducer, Stream stream, const Deferral& deferral) const {
   CHECK(kind_ != LinearSplit::Kind::kInputs);
   if (kind_ == LinearSplit::Kind::kNone) {
-    linear_activation_backward(dx_NI, weight_.gradient, dbias(), dy_NO, x_NI, weight_.value, preactivation_NO,
-                               activation, stream);
+    linear_activation_backward(dx_NI, dweight(deferral), dbias(), dy_NO, x_NI, weight_.value,
+                               preactivation_NO, activation, stream);
   } else {
-    backward_outputs(dx_NI, dy_NO, x_NI, stream, [&](Tensor dx, Tensor x) {
+    backward_outputs(dx_NI, dy_NO, x_NI, stream, deferral, [&](Tensor dx, Tensor x) {
       linear_activation_backward(dx, {}, {}, dy_NO, x, weight_.value, preactivation_NO, activation, stream);
     });
   }
-  mark_ready(reducer, stream);
+  end_backward(dy_NO, x_NI, reducer, stream, deferral);
+}
+
+void Linear::backward_weight(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream) const {
+  Tensor dy = dy_NO, x = x_NI;
+  if (kind_ == LinearSplit::Kind::kOutputs) x = ranks_.gather(x_NI, dy_NO.dim(0), stream);
+  if (kind_ == LinearSplit::Kind::kInputs) dy = ranks_.gather(dy_NO, x_NI.dim(0), stream);
+  linear_backward({}, weight_.gradient, {}, dy, x, weight_.value, stream);
+  reducer.mark_ready(weight_, stream);
+}
+
+void Linear::end_backward(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,
+                          const Deferral& deferral) const {
+  if (bias_ != nullptr) reducer.mark_ready(*bias_, stream);
+  if (deferral.queue == nullptr) {
+    reducer.mark_ready(weight_, stream);
+    return;
+  }
+  const Tensor kept = deferral.dy_NO.slice(0, 0, dy_NO.dim(0));
+  if (kept.raw_data() != dy_NO.raw_data()) copy(kept, dy_NO, stream);
+  deferral.queue->add(*this, kept, x_NI);
 }
 
 }  // namespace trireme

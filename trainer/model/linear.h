@@ -8,6 +8,7 @@
 #include "kernels/linear.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
+#include "trainer/model/deferred_gradients.h"
 #include "trainer/model/tensor_ranks.h"
 
 namespace trireme {
@@ -47,18 +48,28 @@ class Linear {
   // y = activation(preactivation).  REQUIRES: inputs are not split.
   void forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Activation activation, Stream stream) const;
 
-  void backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream) const;
-  // `dy` is overwritten.  REQUIRES: inputs are not split.
+  // Where weights wait, theirs is left to the deferral's queue, with dy in its memory, which may be dy's.
+  void backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,
+                const Deferral& deferral = {}) const;
+  // `dy` is overwritten.  It may be deferred in the preactivation's memory.  REQUIRES: inputs are not split.
   void backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivation_NO, Activation activation,
-                GradientReducer& reducer, Stream stream) const;
+                GradientReducer& reducer, Stream stream, const Deferral& deferral = {}) const;
+  // The deferred part.
+  void backward_weight(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream) const;
 
  private:
   Tensor bias() const { return bias_ != nullptr ? bias_->value : Tensor(); }
   Tensor dbias() const { return bias_ != nullptr ? bias_->gradient : Tensor(); }
-  // dx by f(dx, x), while the rows of x are gathered that the weights' gradient takes.
+  Tensor dweight(const Deferral& deferral) const {
+    return deferral.queue == nullptr ? weight_.gradient : Tensor();
+  }
+  // Of split outputs: dx by f(dx, x), and meanwhile, if weights don't wait, the rows of x for theirs.
   template <typename InputGradient>
-  void backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream stream, InputGradient f) const;
-  void mark_ready(GradientReducer& reducer, Stream stream) const;
+  void backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream stream, const Deferral& deferral,
+                        InputGradient f) const;
+  // Defers, or marks what is ready.
+  void end_backward(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,
+                    const Deferral& deferral) const;
 
   const TensorRanks& ranks_;
   LinearSplit::Kind kind_;

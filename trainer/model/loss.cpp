@@ -7,6 +7,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/linear.h"
 #include "kernels/reduce.h"
+#include "trainer/model/embedding.h"
 
 namespace trireme {
 namespace {
@@ -28,14 +29,18 @@ std::int64_t likeliest(Tensor logits_NV, std::int64_t row) {
 }  // namespace
 
 LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const TransformerOptions& options,
-                                     const Parameter& token_table, const TensorRanks& ranks)
+                                     const Parameter* token_table, const TensorRanks& ranks,
+                                     const std::string& prefix)
     : ranks_(ranks),
       tokens_(ranks.share(options.vocabulary)),
-      is_tied_(options.tied_embeddings),
-      table_(is_tied_ ? token_table
-                      : parameters.add("output.weight",
-                                       ParameterPart::rows_of({options.vocabulary, options.width}, {tokens_}),
-                                       Initializer::normal(options.init_stddev), /*weight_decay=*/true)) {
+      completes_table_(!options.tied_embeddings || token_table == nullptr),
+      table_([&]() -> const Parameter& {
+        if (!completes_table_) return *token_table;
+        if (options.tied_embeddings) return add_token_table(parameters, options, prefix, ranks);
+        return parameters.add("output.weight",
+                              ParameterPart::rows_of({options.vocabulary, options.width}, {tokens_}),
+                              Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+      }()) {
   if (options.output_bias) {
     bias_ = &parameters.add("output.bias", ParameterPart::rows_of({options.vocabulary}, {tokens_}),
                             Initializer::constant(0.0F), /*weight_decay=*/false);
@@ -142,7 +147,7 @@ void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tenso
   });
   ranks_.sum(dhidden_NC, rows, pass.stream);
   if (bias_ != nullptr) reducer.mark_ready(*bias_, pass.stream);
-  if (!is_tied_) reducer.mark_ready(table_, pass.stream);
+  if (completes_table_) reducer.mark_ready(table_, pass.stream);
 }
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "kernels/arena.h"
 #include "kernels/vocabulary.h"
@@ -19,9 +20,11 @@ namespace trireme {
 // chunks: a chunk's logits become their own gradient and are used up before the next chunk.
 class LanguageModelLoss {
  public:
-  // Where embeddings are tied `token_table`, which the embedding's backward completes, is the table.
+  // Where embeddings are tied, the table is `token_table`, whose gradient the embedding's backward completes;
+  // or, if this rank has no such embedding, one of that name, of the stack of that prefix.
   LanguageModelLoss(ParameterBuffer& parameters, const TransformerOptions& options,
-                    const Parameter& token_table, const TensorRanks& ranks = TensorRanks::alone());
+                    const Parameter* token_table, const TensorRanks& ranks = TensorRanks::alone(),
+                    const std::string& prefix = "");
 
   void allocate(Arena& arena, const PassLimits& limits);
 
@@ -38,6 +41,8 @@ class LanguageModelLoss {
   Tensor logits(Tensor hidden_NC, Stream stream) const;
   std::int64_t max_logit_rows() const { return chunk_rows_; }
 
+  const Parameter& table() const { return table_; }
+
  private:
   template <typename Body>
   void for_each_chunk(std::int64_t rows, Body body) const;
@@ -50,7 +55,7 @@ class LanguageModelLoss {
 
   const TensorRanks& ranks_;
   FlatRange tokens_;  // this rank's
-  bool is_tied_;
+  bool completes_table_;
   const Parameter& table_;
   const Parameter* bias_ = nullptr;
   std::int64_t chunk_rows_ = 0;

@@ -60,7 +60,8 @@ void MaskedLanguageModel::allocate(const PassLimits& limits, std::int64_t predic
 }
 
 Tensor MaskedLanguageModel::hidden_states(Tensor tokens_BT, const Pass& pass) {
-  return encoder_.forward(tokens_BT, pass);
+  encoder_.forward(tokens_BT, {}, pass);
+  return encoder_.output(pass);
 }
 
 // To gather rows is to embed their numbers by a table that is the hidden states.

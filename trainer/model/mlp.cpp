@@ -23,7 +23,9 @@ Activation activation_of(FeedForward kind) {
 
 Mlp::Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
          float out_stddev, const TensorRanks& ranks)
-    : units_(ranks.share(options.feed_forward)),
+    : ranks_(ranks),
+      width_(options.width),
+      units_(ranks.share(options.feed_forward)),
       is_gated_(is_gated(options.activation)),
       activation_(activation_of(options.activation)),
       in_(parameters, name + ".in", options.width,
@@ -40,7 +42,10 @@ std::vector<FlatRange> Mlp::preactivations(const TransformerOptions& options) co
 Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits, const Activations* shared) const {
   return {.preactivation_NG = arena.allocate(DType::kFloat32, {limits.rows(), preactivation_width()}),
           .hidden_NF = shared != nullptr ? shared->hidden_NF
-                                         : arena.allocate(DType::kFloat32, {limits.rows(), units_.size()})};
+                                         : arena.allocate(DType::kFloat32, {limits.rows(), units_.size()}),
+          .dy_NC = limits.deferred_weights
+                       ? arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_})
+                       : Tensor()};
 }
 
 Mlp::Scratch Mlp::allocate_scratch(Arena& arena, const PassLimits& limits) const {
@@ -77,13 +82,16 @@ void Mlp::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& a
                    const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const {
   const Tensor dhidden = pass.rows_of(scratch.dhidden_NF);
   const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
-  out_.backward(dhidden, dy_NC, pass.rows_of(activations.hidden_NF), reducer, pass.stream);
+  out_.backward(dhidden, dy_NC, pass.rows_of(activations.hidden_NF), reducer, pass.stream,
+                pass.deferral(activations.dy_NC));
   if (is_gated_) {
     const Tensor dpreactivation = preactivation;  // in place: nobody needs it after this
     gated_activation_backward(dpreactivation, dhidden, preactivation, activation_, pass.stream);
-    in_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream);
+    in_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream,
+                 pass.deferral(activations.preactivation_NG));
   } else {
-    in_.backward(dx_NC, dhidden, x_NC, preactivation, activation_, reducer, pass.stream);
+    in_.backward(dx_NC, dhidden, x_NC, preactivation, activation_, reducer, pass.stream,
+                 pass.deferral(activations.preactivation_NG));
   }
 }
 

@@ -19,8 +19,9 @@ Activation activation_of(FeedForward kind);
 class Mlp {
  public:
   struct Activations {
-    Tensor preactivation_NG;  // G = F, or 2 F if gated; backward overwrites it then
+    Tensor preactivation_NG;  // G = F, or 2 F if gated; backward overwrites it then, and if weights wait
     Tensor hidden_NF;
+    Tensor dy_NC;  // if weights wait
   };
   // Memory of the backward pass, free again after it; all layers share one.
   struct Scratch {
@@ -49,6 +50,8 @@ class Mlp {
   std::vector<FlatRange> preactivations(const TransformerOptions& options) const;
   std::int64_t preactivation_width() const { return is_gated_ ? 2 * units_.size() : units_.size(); }
 
+  const TensorRanks& ranks_;
+  std::int64_t width_;
   FlatRange units_;  // hidden ones, this rank's
   bool is_gated_;
   Activation activation_;

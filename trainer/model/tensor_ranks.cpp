@@ -65,7 +65,7 @@ Tensor TensorRanks::whole_part(Tensor own_x, std::int64_t rows) const {
 TensorRanks::Gathering TensorRanks::begin_gather(Tensor own_x, std::int64_t rows, Stream stream) const {
   if (is_alone()) return {own_x, 0};
   const Tensor parts = gathered_NC_.slice(0, 0, rows_per_rank(rows) * size());
-  return {gathered_NC_.slice(0, 0, rows), group_->all_gather(parts, whole_part(own_x, rows), stream)};
+  return {gathered(own_x, rows), group_->all_gather(parts, whole_part(own_x, rows), stream)};
 }
 
 Tensor TensorRanks::gather(Tensor own_x, std::int64_t rows, Stream stream) const {

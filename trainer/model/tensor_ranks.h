@@ -59,6 +59,10 @@ class TensorRanks {
 
   // Rows [N, C] from those of each rank, in memory that is valid until the next; own_x itself on one rank.
   Tensor gather(Tensor own_x, std::int64_t rows, Stream stream) const;
+  // The memory of that.
+  Tensor gathered(Tensor own_x, std::int64_t rows) const {
+    return is_alone() ? own_x : gathered_NC_.slice(0, 0, rows);
+  }
   // Where this rank's part of a sum [N, C] goes that sum() makes; own_y itself on one rank.
   Tensor partial(Tensor own_y, std::int64_t rows) const;
   // own_y = the own rows of the sum of all ranks' partial().
@@ -67,7 +71,7 @@ class TensorRanks {
   // The same in two steps, between which this rank computes.
   struct Gathering {
     Tensor rows;
-    Communicator::Ticket ticket;
+    Communicator::Ticket ticket = 0;
   };
   Gathering begin_gather(Tensor own_x, std::int64_t rows, Stream stream) const;
   Communicator::Ticket begin_sum(Tensor own_y, std::int64_t rows, Stream stream) const;

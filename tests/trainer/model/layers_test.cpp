@@ -260,7 +260,7 @@ TEST_P(LayerTest, LanguageModelLoss) {
   untied.tied_embeddings = false;
   untied.output_bias = true;
   untied.vocabulary = 21;
-  LanguageModelLoss layer(parameters_, untied, /*token_table=*/Parameter());
+  LanguageModelLoss layer(parameters_, untied, /*token_table=*/nullptr);
   initialize();
   layer.allocate(*arena_, kLimits);
   const Tensor hidden = random({kRows, kWidth}, "hidden"), dhidden = tensor({kRows, kWidth});
