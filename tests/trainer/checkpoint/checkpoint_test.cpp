@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -14,11 +15,14 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 
+#include "data/durable_file.h"
+#include "data/file.h"
 #include "parallel/self_communicator.h"
 #include "tests/support/throws.h"
 #include "tests/trainer/checkpoint/shared_run.h"
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/rank_file.h"
 
 // HDF5 keeps a block of memory of a file that it could not close on a full disk.
 extern "C" const char* __lsan_default_suppressions();  // NOLINT: the leak sanitizer's name
@@ -33,6 +37,8 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Optional;
+
+constexpr std::int64_t kGoldenElements = 1201;
 
 class CheckpointTest : public SharedRunTest {};
 
@@ -89,6 +95,56 @@ TEST_F(CheckpointTest, OneRankLoadsWhatAllSavedAndTheOtherWayRound) {
   EXPECT_EQ(load(), 20);
 }
 
+// Other versions cut them elsewhere.
+TEST_F(CheckpointTest, FilesMayEndAnywhere) {
+  on_disk([&] {
+    SelfCommunicator alone;
+    SmallState state(10, alone);
+    ASSERT_EQ(save_checkpoint(run_, state.contents(), {}, alone), std::nullopt);
+    const auto folder = checkpoint_folder(run_, 10);
+    CheckpointManifest manifest = read_manifest(folder);
+    std::filesystem::remove(folder / manifest.files[0].name);
+    manifest.files.clear();
+    std::int64_t begin = 0;
+    for (const std::int64_t end : {1, 20000, 20001, 20001, 40000, 60011}) {
+      RankFileWriter file(
+          folder, manifest,
+          {.name = rank_file_name(static_cast<int>(manifest.files.size()), 6), .begin = begin, .end = end});
+      for (std::size_t i = 0; i < manifest.tensors.size(); ++i) {
+        file.begin_tensor(manifest.tensors[i].name);
+        file.append(std::span(state.memory(i)).subspan(begin, end - begin));
+      }
+      manifest.files.push_back(file.commit());
+      begin = end;
+    }
+    write_durably(folder / kManifestName, manifest.to_json(), IfExists::kReplace);
+  });
+  EXPECT_EQ(load(), 10);
+}
+
+// Written before ranks held pieces: slices ended anywhere then.
+TEST_F(CheckpointTest, LoadsWhatEarlierVersionsWrote) {
+  for (const char* const run : {"one_rank", "two_ranks"}) {
+    SmallState state(0, world_, kGoldenElements);
+    state.forget();
+    ASSERT_TRUE(
+        load_newest_checkpoint(std::filesystem::path(TRIREME_GOLDEN_DIR) / run, state.contents(), world_));
+    EXPECT_TRUE(state.is_of_step(10)) << run;
+  }
+}
+
+TEST_F(CheckpointTest, OneRankWritesTheSameBytesAsEver) {
+  on_disk([&] {
+    SelfCommunicator alone;
+    SmallState state(10, alone, kGoldenElements);
+    ASSERT_EQ(save_checkpoint(run_, state.contents(), {}, alone), std::nullopt);
+    const auto golden = checkpoint_folder(std::filesystem::path(TRIREME_GOLDEN_DIR) / "one_rank", 10);
+    for (const std::string& name : {rank_file_name(0, 1), std::string(kManifestName)})
+      EXPECT_TRUE(read_whole_file(checkpoint_folder(run_, 10) / name) == read_whole_file(golden / name))
+          << name;
+  });
+}
+
 TEST_F(CheckpointTest, LoadsSomeTensorsByTheManifestAlone) {
   ASSERT_EQ(save(30), std::nullopt);
   const auto folder = newest_checkpoint(run_);
@@ -96,7 +152,8 @@ TEST_F(CheckpointTest, LoadsSomeTensorsByTheManifestAlone) {
   EXPECT_EQ(manifest.state.step, 30);
   EXPECT_EQ(manifest.model_json, R"({"width":16,"heads":2,"dropout":0.1})");
   EXPECT_EQ(manifest.files.size(), static_cast<std::size_t>(world_.size()));
-  EXPECT_THAT(describe(manifest), AllOf(HasSubstr("step      30"), HasSubstr("head.weight [30006] at 30005")));
+  EXPECT_THAT(describe(manifest),
+              AllOf(HasSubstr("step      30"), HasSubstr("head.weight [30006] at 30005")));
 
   SmallState state(0, world_);
   const std::vector<CheckpointTensor> moments{state.contents().tensors[1]};
