@@ -76,9 +76,8 @@ struct KeepPolicy {
 
 // Every rank calls it with the same contents but for its values and pieces, and writes a slice.  When it
 // returns nothing, the checkpoint is complete and would survive a power cut.  Otherwise it returns, on every
-// rank alike, which rank could not do what and why; nothing new is left behind, older checkpoints are as they
-// were, and the run may go on.  It is also refused when a copy differs from what is saved, or when an element
-// is owned by no rank or several.
+// rank alike, which rank could not do what and why, or which copy is not what its owner holds; nothing new is
+// left behind, older checkpoints are as they were, and the run may go on.
 //
 // A checkpoint of this step that is there already is left alone: if it holds the same, all is well; if it is
 // damaged, it is renamed to step_XXXXXXXX.damaged; if it holds something else, saving fails.

@@ -19,7 +19,7 @@ std::string rank_file_name(int rank, int num_ranks);
 // Writes one, tensor after tensor.
 class RankFileWriter {
  public:
-  // The file's name, and these elements of every tensor, are in `record`.
+  // `record` has the file's name, and which elements of every tensor it is to hold.
   RankFileWriter(const std::filesystem::path& folder, const CheckpointManifest& manifest,
                  CheckpointManifest::File record);
 
@@ -45,7 +45,7 @@ void check_every_byte(const std::filesystem::path& folder, const CheckpointManif
 // Reads elements that lie in any number of files, one file open at a time, and checks them.
 class CheckpointReader {
  public:
-  // Both outlive the reader.  Throws UserError, as all of it does, if files are missing.
+  // Both outlive the reader.  Throws UserError, as read() does, if the files are not all of a checkpoint.
   CheckpointReader(const std::filesystem::path& folder, const CheckpointManifest& manifest);
 
   void read(const std::string& tensor, const FlatRange& range, std::span<float> out);

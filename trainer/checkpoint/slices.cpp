@@ -10,9 +10,6 @@
 namespace trireme {
 namespace {
 
-constexpr std::int64_t kRoundBlocks = 1024;  // 64 MiB
-constexpr std::int64_t kLeastBlocks = 64;
-
 std::int64_t num_blocks_of(std::int64_t num_elements) {
   return (num_elements + kBlockElements - 1) / kBlockElements;
 }
@@ -24,9 +21,6 @@ FlatRange slice_of(std::int64_t num_elements, int rank, int num_ranks) {
   return {std::min(blocks.begin * kBlockElements, num_elements),
           std::min(blocks.end * kBlockElements, num_elements)};
 }
-
-SliceWindows::SliceWindows(std::int64_t num_elements, int num_ranks)
-    : SliceWindows(num_elements, num_ranks, std::max(kLeastBlocks, kRoundBlocks / num_ranks)) {}
 
 SliceWindows::SliceWindows(std::int64_t num_elements, int num_ranks, std::int64_t window_blocks)
     : num_elements_(num_elements), num_ranks_(num_ranks), window_elements_(window_blocks * kBlockElements) {}

@@ -16,14 +16,12 @@ inline constexpr std::int64_t kBlockElements = kChecksumBlockBytes / static_cast
 // may be shorter.
 FlatRange slice_of(std::int64_t num_elements, int rank, int num_ranks);
 
-// Slices move in rounds, so that a rank's memory need not hold one: in each round every rank has to do with
-// the next window of its slice.
+// Slices move in rounds, so that no memory has to hold one: in each round every rank has to do with the next
+// window of its slice.
 class SliceWindows {
  public:
-  // What moves in a round then takes about 64 MiB of a rank's memory; more where more than 16 ranks have the
-  // same elements.
-  SliceWindows(std::int64_t num_elements, int num_ranks);
-  SliceWindows(std::int64_t num_elements, int num_ranks, std::int64_t window_blocks);
+  // By default windows have 4 MiB: worth a message to each rank, and yet in the cache from copy to checksum.
+  SliceWindows(std::int64_t num_elements, int num_ranks, std::int64_t window_blocks = 64);
 
   FlatRange slice(int rank) const { return slice_of(num_elements_, rank, num_ranks_); }
   int num_rounds() const;

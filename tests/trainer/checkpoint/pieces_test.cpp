@@ -46,6 +46,7 @@ TEST(PiecesOverRanksTest, OneRankOwnsReplicas) {
   ParameterBuffer own;
   Parameter& table = own.add("table", ParameterPart::rows_of({10, 3}, {{1, 3}, {5, 7}, {8, 9}}), kNone, true);
   table.replicas = {{.group = &world, .elements = {4, 8}, .is_partial = true},
+                    {.group = &world, .elements = {5, 6}, .is_partial = true},
                     {.group = &world, .elements = {7, 13}, .is_partial = false}};
   const CheckpointPieces pieces = pieces_of(own, whole_layout());
   if (world.rank() == 0) {
