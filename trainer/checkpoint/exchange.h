@@ -18,9 +18,9 @@ namespace trireme {
 // (which throw UserError or an exception of std::filesystem) or as said here, all stop after that round
 // and return what the first of them says.
 
-// Takes this rank's slice, one window after the other, made of the pieces that ranks own, and of zeros in the
-// gaps between the parameters of `layout`.  Fails where an element of a parameter has no owner or several,
-// and where a rank's copy is not what the owner has.
+// Gives this rank's slice to `take`, one window after the other: what the ranks own, and zeros in the gaps
+// between the parameters of `layout`.  Fails where an element of a parameter has no owner or several, and
+// where a rank's copy is not what the owner has.
 std::optional<std::string> gather_slices(const CheckpointTensor& tensor,
                                          const std::vector<CheckpointEntry>& layout,
                                          const SliceWindows& windows,
