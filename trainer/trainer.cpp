@@ -18,6 +18,7 @@
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/pieces.h"
 #include "trainer/load_model.h"
 
 namespace trireme {
@@ -80,11 +81,15 @@ void Trainer::open_run_directory() {
 }
 
 CheckpointContents Trainer::checkpoint_contents() {
+  const ParameterBuffer& parameters = engine_.task().parameters();
   CheckpointContents contents;
-  contents.layout = layout_of(engine_.task().parameters());
-  contents.tensors = {{"parameters", engine_.task().parameters().values()},
-                      {"adam_m", engine_.optimizer().first_moment()},
-                      {"adam_v", engine_.optimizer().second_moment()}};
+  contents.layout = layout_of(parameters);
+  contents.num_elements = parameters.num_elements();
+  const CheckpointPieces pieces = replicated_over(
+      engine_.mesh().data(), pieces_of(parameters, contents.layout), parameters.num_elements());
+  contents.tensors = {{"parameters", parameters.values(), pieces},
+                      {"adam_m", engine_.optimizer().first_moment(), pieces},
+                      {"adam_v", engine_.optimizer().second_moment(), pieces}};
   contents.state = state_;
   contents.model_json = engine_.task().model_json();
   contents.changeable_keys = {"dropout", "attention_dropout", "init_stddev"};
@@ -125,8 +130,7 @@ std::string Trainer::initialize() {
     throw UserError("train.init_from", folder.string() + " is of another model: " + *difference,
                     "set the keys of [model] as the checkpoint has them");
   }
-  load_tensors(folder, manifest, ours.layout, {{"parameters", engine_.task().parameters().values()}},
-               process_.world());
+  load_tensors(folder, manifest, ours.layout, {ours.tensors.front()}, process_.world());
   return folder.string();
 }
 
