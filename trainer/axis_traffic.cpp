@@ -8,21 +8,21 @@
 
 namespace trireme {
 
-void TrafficMeter::begin_step() {
-  for (std::size_t i = 0; i < kAxes.size(); ++i) before_[i] = mesh_.axis(kAxes[i]).traffic();
+void TrafficMeter::resume() {
+  for (std::size_t i = 0; i < kAxes.size(); ++i) since_[i] = mesh_.axis(kAxes[i]).traffic();
 }
 
-void TrafficMeter::end_step() {
-  ++num_steps_;
+void TrafficMeter::pause() {
   for (std::size_t i = 0; i < kAxes.size(); ++i) {
-    const Traffic step = mesh_.axis(kAxes[i]).traffic() - before_[i];
-    sum_[i].bytes_received += step.bytes_received;
-    sum_[i].seconds_busy += step.seconds_busy;
-    sum_[i].seconds_waited += step.seconds_waited;
+    const Traffic more = mesh_.axis(kAxes[i]).traffic() - since_[i];
+    sum_[i].bytes_received += more.bytes_received;
+    sum_[i].seconds_busy += more.seconds_busy;
+    sum_[i].seconds_waited += more.seconds_waited;
   }
 }
 
 std::vector<AxisTraffic> TrafficMeter::take(Communicator& world) {
+  pause();
   const auto num_rank_steps = static_cast<double>(std::max<std::int64_t>(1, num_steps_) * world.size());
   std::vector<AxisTraffic> axes;
   for (std::size_t i = 0; i < kAxes.size(); ++i) {
@@ -46,6 +46,7 @@ std::vector<AxisTraffic> TrafficMeter::take(Communicator& world) {
   }
   num_steps_ = 0;
   sum_ = {};
+  resume();
   return axes;
 }
 

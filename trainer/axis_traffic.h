@@ -21,23 +21,25 @@ struct AxisTraffic {
   bool operator==(const AxisTraffic&) const = default;
 };
 
-// Counts what goes over the axes while steps are taken; what validations and checkpoints exchange isn't in
-// it.
+// Counts what goes over the axes of a mesh while it isn't paused, as it is at first.  What is under way when
+// a step ends counts when it arrives, so pause for what is no step (validations, checkpoints), not between
+// steps.
 class TrafficMeter {
  public:
   // `mesh` outlives the meter.
   explicit TrafficMeter(const Mesh& mesh) : mesh_(mesh) {}
 
-  void begin_step();
-  void end_step();
+  void resume();
+  void pause();
+  void count_step() { ++num_steps_; }
   // Of the steps since the last call; of axes with several ranks alone.  Collective over `world`, the ranks
-  // of the mesh.
+  // of the mesh.  REQUIRES: not paused.
   std::vector<AxisTraffic> take(Communicator& world);
 
  private:
   const Mesh& mesh_;
   std::int64_t num_steps_ = 0;
-  std::array<Traffic, kAxes.size()> before_;
+  std::array<Traffic, kAxes.size()> since_;
   std::array<Traffic, kAxes.size()> sum_;
 };
 

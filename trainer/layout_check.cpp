@@ -149,11 +149,11 @@ std::unique_ptr<TrainingEngine> LayoutCheck::train(const Config& config, Communi
   engine->initialize();
   engine->start(0);
   TrafficMeter meter(engine->mesh());
+  meter.resume();
   std::int64_t skipped = 0;
   for (std::int64_t step = 0; step < options_.steps; ++step) {
-    meter.begin_step();
     const StepResult result = engine->step(step, skipped);
-    meter.end_step();
+    meter.count_step();
     if (!result.finite) ++skipped;
     course.losses.push_back(result.loss);
     course.objectives.push_back(result.objective);

@@ -26,7 +26,7 @@ struct LayoutCheckOptions {
 struct SeriesDifference {
   double first = 0;                  // of the first step
   double largest = 0;                // of any; infinite where one is not finite
-  std::optional<std::int64_t> step;  // from 1: the first that differs by more than the tolerance
+  std::optional<std::int64_t> step;  // from 1: the first that differs by more than is tolerated
 };
 
 // The largest of a parameter's elements, relative to the root mean square of the parameter on one rank:

@@ -137,6 +137,7 @@ std::string Trainer::initialize() {
 RunEnd Trainer::run() {
   start_ = Clock::now();
   last_log_ = {.time = start_, .step = state_.step, .tokens = state_.tokens};
+  traffic_.resume();
   while (state_.step < config_.train.steps) {
     const StepResult result = train_step();
     check_finite(result);
@@ -152,9 +153,8 @@ RunEnd Trainer::run() {
 }
 
 StepResult Trainer::train_step() {
-  traffic_.begin_step();
   const StepResult result = engine_.step(state_.step, state_.skipped_steps);
-  traffic_.end_step();
+  traffic_.count_step();
   if (!result.finite) ++state_.skipped_steps;
   ++state_.step;
   state_.samples += result.size.samples;
@@ -214,7 +214,9 @@ void Trainer::log_step(const StepResult& result) {
 
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
+  traffic_.pause();
   const Validation found = engine_.task().validate();
+  traffic_.resume();
   if (log_ != nullptr) log_->validation(state_.step, found);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it
 }
@@ -222,7 +224,9 @@ void Trainer::validate() {
 void Trainer::save() {
   const Clock::time_point begin = Clock::now();
   const KeepPolicy keep{.last = config_.checkpoint.keep_last, .every = config_.checkpoint.keep_every};
+  traffic_.pause();
   const auto failure = save_checkpoint(directory_, checkpoint_contents(), keep, process_.world());
+  traffic_.resume();
   last_log_.time += Clock::now() - begin;
   if (!failure) {
     note("saved step " + std::to_string(state_.step));

@@ -92,30 +92,25 @@ std::ostream& operator<<(std::ostream& out, const Model& model) {
   return out << model.name;
 }
 
-const Words kEncoderDecoder = {"model.kind=encoder_decoder", "model.context=40",
-                               "model.positions=sinusoidal", "model.norm_placement=post",
-                               "train.batch_sequences=0",    "train.batch_tokens=600",
-                               "train.label_smoothing=0.1",  "train.microbatch_tokens=200"};
-
 // A global batch has 8 sequences, or some 15 to 100 pairs; a microbatch 2 sequences, or up to 200 tokens.
 std::vector<Model> models() {
   return {
       {"Gpt2",
        "text",
-       {"model.dropout=0.1"},
+       {"model.layers=3", "model.heads=4", "model.dropout=0.1"},
        {"dp=2", "dp=3", "dp=8", "microbatch=1", "dp=4,microbatch=1", "dp=4,bucket_mib=0.01"}},
       {"LlamaWithSharedKeys",
        "text",
-       {"model.norm=rms", "model.activation=swiglu", "model.positions=rope", "model.biases=none",
-        "model.heads=4", "model.kv_heads=2", "model.tied_embeddings=false", "data.documents=separate"},
+       {"model.layers=4", "model.norm=rms", "model.activation=swiglu", "model.positions=rope",
+        "model.biases=none", "model.heads=4", "model.kv_heads=2", "model.tied_embeddings=false",
+        "data.documents=separate"},
        {"dp=2", "dp=8", "dp=2,microbatch=1", "dp=2,microbatch=4"}},
       {"EncoderDecoder",
        "pairs",
-       [] {
-         Words words = kEncoderDecoder;
-         append(words, {"model.dropout=0.1", "model.encoder_layers=3"});
-         return words;
-       }(),
+       {"model.kind=encoder_decoder", "model.encoder_layers=3", "model.context=40",
+        "model.positions=sinusoidal", "model.norm_placement=post", "model.dropout=0.1",
+        "train.batch_sequences=0", "train.batch_tokens=600", "train.microbatch_tokens=200",
+        "train.label_smoothing=0.1"},
        {"dp=2", "dp=3", "dp=8", "microbatch=70", "dp=2,microbatch=70", "dp=2,bucket_mib=0.01"}},
       {"Encoder",
        "text",
