@@ -9,12 +9,12 @@
 namespace trireme {
 
 void TrafficMeter::resume() {
-  for (std::size_t i = 0; i < kAxes.size(); ++i) since_[i] = mesh_.axis(kAxes[i]).traffic();
+  for (std::size_t i = 0; i < kAxes.size(); ++i) since_[i] = mesh_.traffic(kAxes[i]);
 }
 
 void TrafficMeter::pause() {
   for (std::size_t i = 0; i < kAxes.size(); ++i) {
-    const Traffic more = mesh_.axis(kAxes[i]).traffic() - since_[i];
+    const Traffic more = mesh_.traffic(kAxes[i]) - since_[i];
     sum_[i].bytes_received += more.bytes_received;
     sum_[i].seconds_busy += more.seconds_busy;
     sum_[i].seconds_waited += more.seconds_waited;

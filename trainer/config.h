@@ -105,9 +105,13 @@ struct CheckpointConfig {
 };
 
 struct ParallelConfig {
-  std::int64_t data = 0;     // 0: all ranks that remain
-  std::int64_t tensor = 1;   // ranks that share each layer; 0: all that remain
-  double bucket_mib = 25.0;  // gradients summed at a time
+  std::int64_t data = 0;          // 0: all ranks that remain
+  std::int64_t tensor = 1;        // ranks that share each layer; 0: all that remain
+  std::int64_t pipeline = 1;      // stages that share the layers; 0: all that remain
+  std::string schedule = "1f1b";  // gpipe | 1f1b | interleaved | zero_bubble
+  std::int64_t chunks = 1;        // parts of the model on each stage, under interleaved
+  std::string pipeline_layers;    // of each part: "4,4,3"; empty: shared by cost
+  double bucket_mib = 25.0;       // gradients summed at a time
 };
 
 struct Config {

@@ -217,6 +217,16 @@ std::vector<ConfigKey> make_keys() {
        "Ranks that share each layer's heads, hidden units and tokens, and the rows between layers; 0 takes "
        "all "
        "ranks that remain."},
+      {TRIREME_KEY(parallel, pipeline), count(0, 1 << 20),
+       "Stages of a pipeline, each with some of the layers; 0 takes all ranks that remain."},
+      {TRIREME_KEY(parallel, schedule), one_of({"gpipe", "1f1b", "interleaved", "zero_bubble"}),
+       "Order in which a stage passes microbatches forward and backward."},
+      {TRIREME_KEY(parallel, chunks), count(1, 10000),
+       "Parts of the model that each stage has: 2 or more under schedule interleaved."},
+      {TRIREME_KEY(parallel, pipeline_layers), any(),
+       "Layers of each part of the model, in order, as in \"4,4,3\", an encoder's first; empty shares them "
+       "by "
+       "cost."},
       {TRIREME_KEY(parallel, bucket_mib), between(1e-3, 65536),
        "Gradients summed over ranks at a time, in MiB; the sum of one overlaps computing the next."},
   };

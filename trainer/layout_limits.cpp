@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/user_error.h"
+#include "parallel/pipeline_schedule.h"
 
 namespace trireme {
 namespace {
@@ -59,6 +60,26 @@ void check_whole_models(const Config& config, const std::string& key, std::int64
     refuse_with("train.eval_attention: to look at attention takes all heads on a rank");
 }
 
+void check_chunks(const Config& config, int stages) {
+  const ParallelConfig& parallel = config.parallel;
+  const bool interleaved = parallel.schedule == "interleaved";
+  if (stages == 1 && parallel.chunks > 1) {
+    refuse("parallel.chunks", std::to_string(parallel.chunks), "is of a pipeline, and there is one stage",
+           "set parallel.pipeline, or leave it out");
+  }
+  if (stages == 1) return;
+  if (interleaved && config.model.kind == "encoder_decoder") {
+    refuse("parallel.schedule", "\"interleaved\"",
+           "takes as many microbatches in each step, and steps of pairs have different numbers",
+           "set it to \"1f1b\" or \"zero_bubble\"");
+  }
+  const auto reason = why_not(PipelineShape{.kind = *pipeline_kind(parallel.schedule),
+                                            .num_stages = stages,
+                                            .num_microbatches = stages,
+                                            .num_chunks = static_cast<int>(parallel.chunks)});
+  if (reason) throw UserError("parallel.chunks", *reason, "change it, or parallel.schedule");
+}
+
 }  // namespace
 
 void check_layout(const Config& config, const MeshLayout& mesh) {
@@ -66,6 +87,9 @@ void check_layout(const Config& config, const MeshLayout& mesh) {
     check_tensor(config, ranks);
     check_whole_models(config, "parallel.tensor", ranks);
   }
+  if (const int stages = mesh.size(Axis::kPipeline); stages > 1)
+    check_whole_models(config, "parallel.pipeline", stages);
+  check_chunks(config, mesh.size(Axis::kPipeline));
 }
 
 }  // namespace trireme

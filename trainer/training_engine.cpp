@@ -23,7 +23,9 @@ Mesh make_mesh(const Config& config, Communicator& world) {
 }  // namespace
 
 MeshShape mesh_shape(const ParallelConfig& config) {
-  return {.data = static_cast<int>(config.data), .tensor = static_cast<int>(config.tensor)};
+  return {.pipeline = static_cast<int>(config.pipeline),
+          .data = static_cast<int>(config.data),
+          .tensor = static_cast<int>(config.tensor)};
 }
 
 TrainingEngine::TrainingEngine(const Config& config, Communicator& world)
@@ -61,8 +63,9 @@ StepResult TrainingEngine::step(std::int64_t step, std::int64_t skipped_steps) {
 }
 
 void TrainingEngine::sum_losses(StepResult& result) {
-  Communicator& axis = mesh_.data();
-  axis.wait(axis.all_reduce(loss_2_, ReduceOp::kSum, stream_), stream_);
+  // Of a pipeline only the last stage has any.
+  for (Communicator* const axis : {&mesh_.data(), &mesh_.pipeline()})
+    axis->wait(axis->all_reduce(loss_2_, ReduceOp::kSum, stream_), stream_);
   const auto mean = [&](int i) {
     return static_cast<double>(loss_2_.data<float>()[i]) / static_cast<double>(result.size.targets);
   };

@@ -58,6 +58,7 @@ class EncoderDecoder {
   // As those of Transformer.  Of a pass slot, dropout, smoothing, deferral, observer and stream count; its
   // sizes are those of the tensors.
   int num_chunks() const { return static_cast<int>(chunks_.size()); }
+  bool ends_in(int index) const { return chunk(index).decoder && chunk(index).decoder->is_last(); }
   std::int64_t rows_in(int chunk, const PairTensors& pairs) const;
   std::int64_t rows_out(int chunk, const PairTensors& pairs) const;
   void forward(int chunk, const PairTensors& pairs, Tensor in_XC, Tensor out_XC, const Pass& pass);

@@ -67,7 +67,7 @@ void TransformerStack::allocate(Arena& arena, PassLimits limits, const Transform
     if (first == nullptr) first = &slots_.front();
   }
   if (halting_) halting_->allocate(arena, limits);
-  if (limits.training && (final_norm_ || halting_))
+  if (limits.training && (final_norm_ || halting_ || needs_room_for_gradient()))
     dresidual_NC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_});
   scratch_ = sharing != nullptr ? sharing->scratch_ : blocks_.front().allocate_scratch(arena, limits);
 }
@@ -172,6 +172,10 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
                                   const Pass& pass) {
   const std::int64_t loops_run = slot(pass).loops_run;
   ResidualGradient gradient{.dresidual_NC = dout_NC, .dbranch_NC = {}};
+  if (needs_room_for_gradient()) {
+    gradient.dresidual_NC = own_rows_of(dresidual_NC_, pass);
+    copy(gradient.dresidual_NC, dout_NC, pass.stream);
+  }
   if (final_norm_) {
     const Pass last = pass_of_loop(loops_run - 1, pass);
     gradient.dresidual_NC = own_rows_of(dresidual_NC_, pass);

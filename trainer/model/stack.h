@@ -72,6 +72,8 @@ class TransformerStack {
   Tensor own_rows_of(Tensor activation, const Pass& pass) const {
     return ranks_.own_rows_of(activation, pass.rows());
   }
+  // Ranks exchange whole parts of rows, for which there is no room in a message.
+  bool needs_room_for_gradient() const { return !final_norm_ && !ranks_.is_alone(); }
   Pass pass_of_loop(std::int64_t loop, const Pass& pass) const;
   // Of the pass's slot and loop.
   const TransformerBlock::Activations& activations(std::size_t block, const Pass& pass) const;

@@ -46,6 +46,7 @@ class Transformer {
   void allocate(const PassLimits& limits);
 
   int num_chunks() const { return static_cast<int>(chunks_.size()); }
+  bool ends_in(int chunk) const { return this->chunk(chunk).is_last(); }
   // Rows of the messages that enter and leave a chunk: none where it begins, or ends, the model.
   std::int64_t rows_in(int chunk, const TextTensors& text) const;
   std::int64_t rows_out(int chunk, const TextTensors& text) const;
