@@ -30,8 +30,9 @@ class GradientReducer {
 
   // Before each backward pass.  Only in the last microbatch of a step do marks count.
   void begin(bool is_last_microbatch);
-  // While there is more to come, gradients that are marked get more in the same pass, as those of weights do
-  // that are used in a loop: such marks don't count.
+  // While there is more to come, gradients that are marked get more in the same step: such marks don't count.
+  // Weights that are used in a loop do, and a pipeline, whose chunks have their last microbatches at times of
+  // their own: it says so before each backward, and calls begin(true) once, before the step's first.
   void expect_more(bool more_to_come) { more_to_come_ = more_to_come; }
   // This rank's gradient of the parameter is complete and won't be touched before finish().
   void mark_ready(const Parameter& parameter, Stream stream);

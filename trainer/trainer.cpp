@@ -20,6 +20,7 @@
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/pieces.h"
 #include "trainer/load_model.h"
+#include "trainer/whole_layout.h"
 
 namespace trireme {
 namespace {
@@ -83,15 +84,16 @@ void Trainer::open_run_directory() {
 CheckpointContents Trainer::checkpoint_contents() {
   const ParameterBuffer& parameters = engine_.task().parameters();
   CheckpointContents contents;
-  contents.layout = layout_of(parameters);
-  contents.num_elements = parameters.num_elements();
+  contents.model_json = engine_.task().model_json();
+  const WholeLayout whole = whole_layout(TransformerOptions::from_json(contents.model_json, "[model]"));
+  contents.layout = whole.entries;
+  contents.num_elements = whole.num_elements;
   const CheckpointPieces pieces = replicated_over(
       engine_.mesh().data(), pieces_of(parameters, contents.layout), parameters.num_elements());
   contents.tensors = {{"parameters", parameters.values(), pieces},
                       {"adam_m", engine_.optimizer().first_moment(), pieces},
                       {"adam_v", engine_.optimizer().second_moment(), pieces}};
   contents.state = state_;
-  contents.model_json = engine_.task().model_json();
   contents.changeable_keys = {"dropout", "attention_dropout", "init_stddev"};
   return contents;
 }

@@ -4,17 +4,19 @@
 
 #include "data/user_error.h"
 #include "kernels/elementwise.h"
+#include "trainer/layout_limits.h"
 #include "trainer/optim/lr_schedule.h"
 
 namespace trireme {
 namespace {
 
 // The mesh that the config asks for, if there are the ranks for it.
-Mesh make_mesh(const ParallelConfig& config, Communicator& world) {
-  const MeshShape shape = mesh_shape(config);
+Mesh make_mesh(const Config& config, Communicator& world) {
+  const MeshShape shape = mesh_shape(config.parallel);
   if (const auto reason = Mesh::why_not(shape, world.size())) {
     throw UserError("parallel", *reason, "change it, or start another number of ranks");
   }
+  check_layout(config, MeshLayout(shape, world.size()));
   return {shape, world};
 }
 
@@ -26,7 +28,7 @@ MeshShape mesh_shape(const ParallelConfig& config) {
 
 TrainingEngine::TrainingEngine(const Config& config, Communicator& world)
     : config_(config),
-      mesh_(make_mesh(config.parallel, world)),
+      mesh_(make_mesh(config, world)),
       task_(make_task(config, mesh_)),
       optimizer_(task_->parameters(), config.optim),
       owned_(task_->parameters().owned_ranges()),

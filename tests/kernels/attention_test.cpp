@@ -267,7 +267,7 @@ TEST(Attention, PartsOfTheHeadsAreAsTheWhole) {
         EXPECT_EQ(part.lse.doubles()[static_cast<std::size_t>(i)],
                   reference::at(expected_lse, (b * c.sizes.h + heads.begin) * c.sizes.t + row));
       }
-      // As many threads as there are heads share the sum of a query's gradient.
+      // Into how many sums a gradient is split depends on how many heads there are.
       part.dq.expect_near(heads.of(whole.dq.doubles(), whole.dq), 2e-6, "dq");
       part.dk.expect_near(kv.of(whole.dk.doubles(), whole.dk), 2e-6, "dk");
       part.dv.expect_near(kv.of(whole.dv.doubles(), whole.dv), 2e-6, "dv");

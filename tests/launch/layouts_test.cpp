@@ -21,6 +21,7 @@
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/pieces.h"
 
 namespace trireme {
 namespace {
@@ -98,20 +99,45 @@ std::vector<Model> models() {
       {"Gpt2",
        "text",
        {"model.layers=3", "model.heads=4", "model.dropout=0.1"},
-       {"dp=2", "dp=3", "dp=8", "microbatch=1", "dp=4,microbatch=1", "dp=4,bucket_mib=0.01"}},
+       {"dp=2",
+        "dp=3",
+        "dp=8",
+        "microbatch=1",
+        "dp=4,microbatch=1",
+        "dp=4,bucket_mib=0.01",
+        "tp=2",
+        "tp=4",
+        "pp=2",
+        "pp=3",
+        "tp=2,dp=2",
+        "pp=2,dp=2",
+        "pp=2,tp=2",
+        "pp=2,dp=2,tp=2",
+        "pp=2,microbatch=1",
+        "dp=2,zero=1",
+        "dp=4,zero=2",
+        "dp=2,zero=3",
+        "dp=2,tp=2,zero=1",
+        "dp=2,tp=2,zero=2",
+        "dp=2,tp=2,zero=3",
+        "recompute=selective,tp=2",
+        "recompute=full,pp=2",
+        "recompute=full,dp=2,zero=3"}},
       {"LlamaWithSharedKeys",
        "text",
        {"model.layers=4", "model.norm=rms", "model.activation=swiglu", "model.positions=rope",
         "model.biases=none", "model.heads=4", "model.kv_heads=2", "model.tied_embeddings=false",
         "data.documents=separate"},
-       {"dp=2", "dp=8", "dp=2,microbatch=1", "dp=2,microbatch=4"}},
+       {"dp=2", "dp=8", "dp=2,microbatch=1", "dp=2,microbatch=4", "tp=2", "tp=4", "pp=4", "pp=2,dp=2,tp=2",
+        "dp=2,tp=4,zero=2", "recompute=full,tp=4"}},
       {"EncoderDecoder",
        "pairs",
        {"model.kind=encoder_decoder", "model.encoder_layers=3", "model.context=40",
         "model.positions=sinusoidal", "model.norm_placement=post", "model.dropout=0.1",
         "train.batch_sequences=0", "train.batch_tokens=600", "train.microbatch_tokens=200",
         "train.label_smoothing=0.1"},
-       {"dp=2", "dp=3", "dp=8", "microbatch=70", "dp=2,microbatch=70", "dp=2,bucket_mib=0.01"}},
+       {"dp=2", "dp=3", "dp=8", "microbatch=70", "dp=2,microbatch=70", "dp=2,bucket_mib=0.01", "tp=2", "pp=2",
+        "pp=3", "pp=2,dp=2,tp=2", "dp=2,tp=2,zero=3", "recompute=full,pp=2"}},
       {"Encoder",
        "text",
        {"model.kind=encoder", "model.dropout=0.1", "model.output_transform=true", "model.output_bias=true"},
@@ -252,6 +278,11 @@ std::vector<Layout> layouts() {
       {"Data2InPieces", 2, {"train.microbatch_sequences=1", "parallel.bucket_mib=0.01"}},
       {"Data3", 3, {"train.microbatch_sequences=4"}},
       {"Data4", 4, {}},
+      {"Tensor2", 2, {"parallel.tensor=2"}},
+      {"Pipeline2", 2, {"parallel.pipeline=2"}},
+      {"Pipeline2Tensor2", 4, {"parallel.pipeline=2", "parallel.tensor=2"}},
+      {"Data2Zero3", 2, {"parallel.zero=3"}},
+      {"Data2Tensor2Zero1", 4, {"parallel.tensor=2", "parallel.zero=1"}},
   };
 }
 
@@ -282,7 +313,8 @@ class Resume : public Layouts, public ::testing::WithParamInterface<Layout> {
     SelfCommunicator alone;
     std::vector<std::vector<float>> all;
     for (const auto& tensor : manifest.tensors) {
-      load_tensors(folder, manifest, manifest.layout, {{tensor.name, values}}, alone);
+      load_tensors(folder, manifest, manifest.layout, {{tensor.name, values, pieces_of(manifest.layout)}},
+                   alone);
       all.emplace_back(values.data<float>(), values.data<float>() + values.num_elements());
     }
     return all;

@@ -55,8 +55,8 @@ class EncoderDecoder {
   // Makes the activation memory of all passes up to these limits, in place of an earlier one.
   void allocate(const Limits& limits);
 
-  // As those of Transformer.  Of a pass slot, dropout, smoothing, observer and stream count; its sizes are
-  // those of the tensors.
+  // As those of Transformer.  Of a pass slot, dropout, smoothing, deferral, observer and stream count; its
+  // sizes are those of the tensors.
   int num_chunks() const { return static_cast<int>(chunks_.size()); }
   std::int64_t rows_in(int chunk, const PairTensors& pairs) const;
   std::int64_t rows_out(int chunk, const PairTensors& pairs) const;

@@ -75,7 +75,8 @@ void Linear::backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream st
   f(ranks_.partial(dx_NI, rows), ranks_.gathered(x_NI, rows));
   const Communicator::Ticket sum = ranks_.begin_sum(dx_NI, rows, stream);
   ranks_.wait(x.ticket, stream);
-  linear_backward({}, dweight(deferral), dbias(), dy_NO, ranks_.gathered(x_NI, rows), weight_.value, stream);
+  if (deferral.queue == nullptr)
+    linear_backward({}, dweight(), dbias(), dy_NO, x.rows, weight_.value, stream);
   ranks_.wait(sum, stream);
 }
 
@@ -83,7 +84,7 @@ void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& 
                       const Deferral& deferral) const {
   switch (kind_) {
     case LinearSplit::Kind::kNone:
-      linear_backward(dx_NI, dweight(deferral), dbias(), dy_NO, x_NI, weight_.value, stream);
+      linear_backward(dx_NI, dweight(deferral), dbias(deferral), dy_NO, x_NI, weight_.value, stream);
       break;
     case LinearSplit::Kind::kOutputs:
       backward_outputs(dx_NI, dy_NO, x_NI, stream, deferral, [&](Tensor dx, Tensor x) {
@@ -91,8 +92,8 @@ void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& 
       });
       break;
     case LinearSplit::Kind::kInputs:
-      linear_backward(dx_NI, dweight(deferral), dbias(), ranks_.gather(dy_NO, x_NI.dim(0), stream), x_NI,
-                      weight_.value, stream);
+      linear_backward(dx_NI, dweight(deferral), dbias(deferral), ranks_.gather(dy_NO, x_NI.dim(0), stream),
+                      x_NI, weight_.value, stream);
       break;
   }
   end_backward(dy_NO, x_NI, reducer, stream, deferral);
@@ -102,7 +103,7 @@ void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivat
                       GradientReducer& reducer, Stream stream, const Deferral& deferral) const {
   CHECK(kind_ != LinearSplit::Kind::kInputs);
   if (kind_ == LinearSplit::Kind::kNone) {
-    linear_activation_backward(dx_NI, dweight(deferral), dbias(), dy_NO, x_NI, weight_.value,
+    linear_activation_backward(dx_NI, dweight(deferral), dbias(deferral), dy_NO, x_NI, weight_.value,
                                preactivation_NO, activation, stream);
   } else {
     backward_outputs(dx_NI, dy_NO, x_NI, stream, deferral, [&](Tensor dx, Tensor x) {
@@ -116,17 +117,18 @@ void Linear::backward_weight(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer
   Tensor dy = dy_NO, x = x_NI;
   if (kind_ == LinearSplit::Kind::kOutputs) x = ranks_.gather(x_NI, dy_NO.dim(0), stream);
   if (kind_ == LinearSplit::Kind::kInputs) dy = ranks_.gather(dy_NO, x_NI.dim(0), stream);
-  linear_backward({}, weight_.gradient, {}, dy, x, weight_.value, stream);
+  linear_backward({}, dweight(), dbias(), dy, x, weight_.value, stream);
+  mark_ready(reducer, stream);
+}
+
+void Linear::mark_ready(GradientReducer& reducer, Stream stream) const {
+  if (bias_ != nullptr) reducer.mark_ready(*bias_, stream);
   reducer.mark_ready(weight_, stream);
 }
 
 void Linear::end_backward(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,
                           const Deferral& deferral) const {
-  if (bias_ != nullptr) reducer.mark_ready(*bias_, stream);
-  if (deferral.queue == nullptr) {
-    reducer.mark_ready(weight_, stream);
-    return;
-  }
+  if (deferral.queue == nullptr) return mark_ready(reducer, stream);
   const Tensor kept = deferral.dy_NO.slice(0, 0, dy_NO.dim(0));
   if (kept.raw_data() != dy_NO.raw_data()) copy(kept, dy_NO, stream);
   deferral.queue->add(*this, kept, x_NI);

@@ -59,14 +59,18 @@ class Linear {
 
  private:
   Tensor bias() const { return bias_ != nullptr ? bias_->value : Tensor(); }
-  Tensor dbias() const { return bias_ != nullptr ? bias_->gradient : Tensor(); }
-  Tensor dweight(const Deferral& deferral) const {
+  // Empty while they wait.
+  Tensor dweight(const Deferral& deferral = {}) const {
     return deferral.queue == nullptr ? weight_.gradient : Tensor();
+  }
+  Tensor dbias(const Deferral& deferral = {}) const {
+    return deferral.queue == nullptr && bias_ != nullptr ? bias_->gradient : Tensor();
   }
   // Of split outputs: dx by f(dx, x), and meanwhile, if weights don't wait, the rows of x for theirs.
   template <typename InputGradient>
   void backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream stream, const Deferral& deferral,
                         InputGradient f) const;
+  void mark_ready(GradientReducer& reducer, Stream stream) const;
   // Defers, or marks what is ready.
   void end_backward(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,
                     const Deferral& deferral) const;

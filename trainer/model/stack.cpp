@@ -8,12 +8,6 @@
 #include "kernels/residual.h"
 
 namespace trireme {
-
-bool is_looped(const Parameter& parameter) {
-  return parameter.name.find("blocks.") != std::string::npos ||
-         parameter.name.find("halting.") != std::string::npos;
-}
-
 namespace {
 
 LayerRange part_of(const StackOptions& stack) {
@@ -21,6 +15,11 @@ LayerRange part_of(const StackOptions& stack) {
 }
 
 }  // namespace
+
+bool is_looped(const Parameter& parameter) {
+  return parameter.name.find("blocks.") != std::string::npos ||
+         parameter.name.find("halting.") != std::string::npos;
+}
 
 TransformerStack::TransformerStack(ParameterBuffer& parameters, const TransformerOptions& options,
                                    const StackOptions& stack, const TensorRanks& ranks,

@@ -48,7 +48,6 @@ class TransformerStack {
   // the pass's memory.  `tokens` are those of the first part; of the others, returns the gradient of what
   // came in, valid until the next call.
   Tensor backward(Tensor dout_NC, Tensor tokens_BT, GradientReducer& reducer, const Pass& pass);
-
   // After the backward of a pass that defers weights: theirs.
   void backward_weights(GradientReducer& reducer, const Pass& pass);
 
