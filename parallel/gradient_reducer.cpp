@@ -7,14 +7,15 @@
 namespace trireme {
 
 GradientReducer::GradientReducer(const ParameterBuffer& parameters, Communicator& communicator,
-                                 std::int64_t bucket_bytes)
+                                 std::int64_t bucket_bytes, int ranks_per_layer)
     : parameters_(parameters),
       communicator_(communicator),
       bucket_of_parameter_(parameters.parameters().size()),
       ready_(parameters.parameters().size()) {
   CHECK_GT(bucket_bytes, 0);
   CHECK(parameters.gradients()) << "a reducer needs the gradient buffer of ParameterBuffer::allocate()";
-  const std::int64_t bucket_elements = bucket_bytes / size_bytes(DType::kFloat32);
+  const std::int64_t bucket_elements = bucket_bytes / size_bytes(DType::kFloat32) * ranks_per_layer;
+  std::int64_t elements = 0;  // of the whole model's parameters in the bucket that is being filled
   std::int64_t end = parameters.num_elements();  // of the bucket that is being filled
   std::int64_t begin = end;
   const auto close_bucket = [&] {
@@ -23,8 +24,13 @@ GradientReducer::GradientReducer(const ParameterBuffer& parameters, Communicator
   };
   for (auto parameter = parameters.parameters().rbegin(); parameter != parameters.parameters().rend();
        ++parameter) {
-    if (begin < end && end - parameter->offset > bucket_elements) close_bucket();
-    if (begin == end) buckets_.emplace_back();
+    const std::int64_t more = parameter->part.whole.num_elements();
+    if (begin < end && elements + more > bucket_elements) close_bucket();
+    if (begin == end) {
+      buckets_.emplace_back();
+      elements = 0;
+    }
+    elements += more;
     begin = parameter->offset;
     ++buckets_.back().num_parameters;
     add_partial(buckets_.back(), *parameter);

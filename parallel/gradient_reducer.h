@@ -23,7 +23,10 @@ namespace trireme {
 class GradientReducer {
  public:
   // Both outlive the reducer.
-  GradientReducer(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes);
+  // Ranks of a model that share its layers sum partial gradients bucket by bucket, so they must cut alike,
+  // though their shares differ in size: parameters count with a `ranks_per_layer`-th of the whole.
+  GradientReducer(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes,
+                  int ranks_per_layer = 1);
 
   // Before each backward pass.  Only in the last microbatch of a step do marks count.
   void begin(bool is_last_microbatch);

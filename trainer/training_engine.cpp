@@ -36,7 +36,7 @@ TrainingEngine::TrainingEngine(const Config& config, Communicator& world)
       owned_(task_->parameters().owned_ranges()),
       clip_(config.optim.grad_clip),
       reducer_(task_->parameters(), mesh_.data(),
-               static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20))),
+               static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20)), mesh_.tensor().size()),
       loss_memory_(2 * size_bytes(DType::kFloat32)),
       loss_2_(loss_memory_.tensor(DType::kFloat32, {2})) {}
 

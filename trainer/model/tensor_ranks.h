@@ -21,7 +21,9 @@ namespace trireme {
 //
 // A block's forward pass gathers rows twice (with cross-attention four times) and sums them twice (three
 // times); backward gathers them as often again for what was gathered, and does the opposite of each: per
-// block of an encoder or decoder-only model 4 + 6 = 10 exchanges, and each receives (R-1)/R N C numbers.
+// block of an encoder or decoder-only model 4 + 6 = 10 exchanges, and each receives (R-1)/R N C numbers, N
+// padded to equal parts.  The token table and the loss add 2 + 2 such exchanges a pass, and the loss 3
+// N numbers, of its rows; the reducer sums the gradients of norms once a step, 2 (R-1)/R numbers for each.
 class TensorRanks {
  public:
   // One rank has all.
