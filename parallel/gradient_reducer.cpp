@@ -1,40 +1,40 @@
 #include "parallel/gradient_reducer.h"
 
+#include <utility>
+
 #include <glog/logging.h>
 
 namespace trireme {
 
 GradientReducer::GradientReducer(const ParameterBuffer& parameters, Communicator& communicator,
                                  std::int64_t bucket_bytes)
+    : GradientReducer(parameters, communicator, all_reduce_buckets(parameters, communicator, bucket_bytes)) {}
+
+GradientReducer::GradientReducer(const ParameterBuffer& parameters, Communicator& communicator,
+                                 std::unique_ptr<BucketReduction> reduction)
     : parameters_(parameters),
       communicator_(communicator),
-      bucket_of_parameter_(parameters.parameters().size()),
+      reduction_(std::move(reduction)),
       ready_(parameters.parameters().size()) {
-  CHECK_GT(bucket_bytes, 0);
   CHECK(parameters.gradients()) << "a reducer needs the gradient buffer of ParameterBuffer::allocate()";
-  const std::int64_t bucket_elements = bucket_bytes / size_bytes(DType::kFloat32);
-  std::int64_t end = parameters.num_elements();  // of the bucket that is being filled
-  std::int64_t begin = end;
-  const auto close_bucket = [&] {
-    buckets_.back().gradients = parameters.gradients().slice(0, begin, end);
-    end = begin;
-  };
-  for (auto parameter = parameters.parameters().rbegin(); parameter != parameters.parameters().rend();
-       ++parameter) {
-    if (begin < end && end - parameter->offset > bucket_elements) close_bucket();
-    if (begin == end) buckets_.emplace_back();
-    begin = parameter->offset;
-    ++buckets_.back().num_parameters;
-    bucket_of_parameter_[static_cast<std::size_t>(parameter->index)] = num_buckets() - 1;
+  const std::vector<FlatRange> ranges = reduction_->buckets();
+  buckets_.resize(ranges.size());
+  std::size_t first = 0;  // that the parameter lies in
+  for (const Parameter& parameter : parameters.parameters()) {
+    while (ranges[first].end <= parameter.offset) ++first;
+    const std::int64_t end = parameter.offset + parameter.shape.num_elements();
+    std::size_t last = first;
+    while (ranges[last].end < end) ++last;
+    buckets_of_parameter_.push_back({first, last + 1});
+    for (std::size_t bucket = first; bucket <= last; ++bucket) ++buckets_[bucket].num_parameters;
   }
-  if (begin < end) close_bucket();
 }
 
 void GradientReducer::begin(bool is_last_microbatch) {
   CHECK(!counting_) << "begin() after the last microbatch, before finish()";
   if (!is_last_microbatch) return;
   counting_ = true;
-  next_bucket_ = 0;
+  num_left_ = buckets_.size();
   last_ticket_ = 0;
   ready_.assign(ready_.size(), false);
   for (Bucket& bucket : buckets_) bucket.num_waiting = bucket.num_parameters;
@@ -45,14 +45,14 @@ void GradientReducer::mark_ready(const Parameter& parameter, Stream stream) {
   const auto index = static_cast<std::size_t>(parameter.index);
   CHECK(!ready_[index]) << parameter.name << " is marked ready twice";
   ready_[index] = true;
-  --buckets_[static_cast<std::size_t>(bucket_of_parameter_[index])].num_waiting;
+  const auto [begin, end] = buckets_of_parameter_[index];
+  for (std::size_t bucket = begin; bucket < end; ++bucket) --buckets_[bucket].num_waiting;
   start_full_buckets(stream);
 }
 
 void GradientReducer::start_full_buckets(Stream stream) {
-  while (next_bucket_ < buckets_.size() && buckets_[next_bucket_].num_waiting == 0) {
-    last_ticket_ = communicator_.all_reduce(buckets_[next_bucket_].gradients, ReduceOp::kSum, stream);
-    ++next_bucket_;
+  while (num_left_ > 0 && buckets_[num_left_ - 1].num_waiting == 0) {
+    last_ticket_ = reduction_->start(--num_left_, stream);
   }
 }
 
@@ -61,6 +61,7 @@ void GradientReducer::finish(Stream stream) {
   for (const Parameter& parameter : parameters_.parameters()) {
     CHECK(ready_[static_cast<std::size_t>(parameter.index)]) << parameter.name << " was not marked ready";
   }
+  start_full_buckets(stream);
   communicator_.wait(last_ticket_, stream);
   counting_ = false;
 }

@@ -2,25 +2,33 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "parallel/bucket_reduction.h"
 #include "parallel/communicator.h"
 #include "parallel/parameter_buffer.h"
 
 namespace trireme {
 
-// Cuts the flat gradient buffer into buckets of about `bucket_bytes`, whole parameters each, from its end.
-// When the last gradient of a bucket is ready its all-reduce starts, on the communicator's stream, in place:
-// nothing is copied.  Buckets start in the same order on every rank, whatever the order of the marks.
+// The flat gradients are cut into buckets.  When the last gradient of a bucket is ready its reduction starts,
+// on the communicator's stream: nothing is copied.  Buckets start in the same order on every rank, from the
+// end, whatever the order of the marks.
 //
+//     reducer.clear(stream);
 //     reducer.begin(is_last_microbatch);
 //     model.backward(..., reducer);        // layers call mark_ready(parameter)
-//     reducer.finish(stream);              // after the last microbatch: gradients are the sum over the axis
+//     reducer.finish(stream);              // after the last microbatch: sums() are the sum over the axis
 class GradientReducer {
  public:
-  // Both outlive the reducer.
+  // `parameters` and the communicators outlive the reducer.
+  GradientReducer(const ParameterBuffer& parameters, Communicator& communicator,
+                  std::unique_ptr<BucketReduction> reduction);
+  // By all_reduce, in buckets of about so many bytes.
   GradientReducer(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes);
 
+  // Before a step: gradients are zero.
+  void clear(Stream stream) { reduction_->clear(stream); }
   // Before each backward pass.  Only in the last microbatch of a step do marks count.
   void begin(bool is_last_microbatch);
   // While there is more to come, gradients that are marked get more in the same pass, as those of weights do
@@ -31,23 +39,30 @@ class GradientReducer {
   // Waits for all buckets.  CHECKs that every parameter was marked.
   void finish(Stream stream);
 
+  // After finish(): flat like the gradients; the elements that this rank has the sums of.
+  Tensor sums() const { return reduction_->sums(); }
+  std::vector<FlatRange> owned() const { return reduction_->owned(); }
   int num_buckets() const { return static_cast<int>(buckets_.size()); }
 
  private:
   struct Bucket {
-    Tensor gradients;
     int num_parameters = 0;
     int num_waiting = 0;
+  };
+  struct BucketSpan {  // of a parameter
+    std::size_t begin = 0;
+    std::size_t end = 0;
   };
 
   void start_full_buckets(Stream stream);
 
   const ParameterBuffer& parameters_;
   Communicator& communicator_;
+  const std::unique_ptr<BucketReduction> reduction_;
   std::vector<Bucket> buckets_;
-  std::vector<int> bucket_of_parameter_;
+  std::vector<BucketSpan> buckets_of_parameter_;
   std::vector<bool> ready_;
-  std::size_t next_bucket_ = 0;
+  std::size_t num_left_ = 0;  // buckets that haven't started, the first ones
   bool counting_ = false;
   bool more_to_come_ = false;
   Communicator::Ticket last_ticket_ = 0;

@@ -44,19 +44,29 @@ Parameter& ParameterBuffer::add(std::string name, ParameterPart part, Initialize
 
 void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
   CHECK(!values_) << "allocate() is called twice";
-  const auto allocate_flat = [&](Buffer& buffer, Tensor& flat, Tensor Parameter::*part) {
-    buffer = Buffer(num_elements_ * size_bytes(DType::kFloat32), device);
-    buffer.zero();
-    flat = buffer.tensor(DType::kFloat32, {num_elements_});
+  map(num_elements_, memory, Pages::kLarge, device);
+}
+
+void ParameterBuffer::shard(const ShardedLayout& layout) {
+  CHECK(gradients_ && gradients_.device().is_cpu());
+  CHECK_EQ(layout.num_elements(), num_elements_);
+  map(layout.padded_elements(), ParameterMemory::kValuesAndGradients, Pages::kSmall, {});
+}
+
+void ParameterBuffer::map(std::int64_t padded_elements, ParameterMemory memory, Pages pages, Device device) {
+  const auto map_flat = [&](PagedBuffer& buffer, Tensor& padded, Tensor& flat, Tensor Parameter::*part) {
+    buffer = PagedBuffer(padded_elements * size_bytes(DType::kFloat32), pages, device);
+    padded = buffer.tensor(DType::kFloat32, {padded_elements});
+    flat = padded.slice(0, 0, num_elements_);
     for (Parameter& parameter : parameters_) {
       const std::int64_t end = parameter.offset + parameter.shape.num_elements();
       parameter.*part = flat.slice(0, parameter.offset, end).view(parameter.shape);
     }
   };
   if (memory == ParameterMemory::kNone) return;
-  allocate_flat(value_memory_, values_, &Parameter::value);
+  map_flat(value_memory_, padded_values_, values_, &Parameter::value);
   if (memory == ParameterMemory::kValues) return;
-  allocate_flat(gradient_memory_, gradients_, &Parameter::gradient);
+  map_flat(gradient_memory_, padded_gradients_, gradients_, &Parameter::gradient);
 }
 
 void ParameterBuffer::initialize(std::uint64_t seed) {

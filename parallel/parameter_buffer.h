@@ -6,9 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/buffer.h"
+#include "kernels/paged_buffer.h"
 #include "kernels/tensor.h"
 #include "parallel/parameter_part.h"
+#include "parallel/sharded_layout.h"
 
 namespace trireme {
 
@@ -45,8 +46,11 @@ class ParameterBuffer {
   Parameter& add(std::string name, Shape shape, Initializer initializer, bool weight_decay);
   Parameter& add(std::string name, ParameterPart part, Initializer initializer, bool weight_decay);
 
-  // Makes the flat buffers; gradients are zero, values unset.
+  // Makes the flat buffers, all zero.
   void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {});
+  // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  REQUIRES:
+  // allocated with gradients, on the CPU.
+  void shard(const ShardedLayout& layout);
   // Draws every value by (seed, name, index within the whole parameter), so any layout of ranks draws the
   // same.
   void initialize(std::uint64_t seed);
@@ -55,15 +59,22 @@ class ParameterBuffer {
   // The whole flat buffers, alignment gaps (always zero) included; one dimension.
   Tensor values() const { return values_; }
   Tensor gradients() const { return gradients_; }
+  // The same with the padding of shard().
+  Tensor padded_values() const { return padded_values_; }
+  Tensor padded_gradients() const { return padded_gradients_; }
   std::int64_t num_elements() const { return num_elements_; }      // with gaps
   std::int64_t num_parameters() const { return num_parameters_; }  // without
 
  private:
+  void map(std::int64_t padded_elements, ParameterMemory memory, Pages pages, Device device);
+
   std::deque<Parameter> parameters_;
   std::int64_t num_elements_ = 0;
   std::int64_t num_parameters_ = 0;
-  Buffer value_memory_;
-  Buffer gradient_memory_;
+  PagedBuffer value_memory_;
+  PagedBuffer gradient_memory_;
+  Tensor padded_values_;
+  Tensor padded_gradients_;
   Tensor values_;
   Tensor gradients_;
 };

@@ -106,6 +106,7 @@ struct CheckpointConfig {
 struct ParallelConfig {
   std::int64_t data = 0;     // 0: all ranks
   double bucket_mib = 25.0;  // gradients summed at a time
+  std::int64_t zero = 0;     // 0 | 1 | 2 | 3: what data ranks share among them
 };
 
 struct Config {

@@ -74,6 +74,7 @@ void Trainer::open_run_directory() {
 }
 
 CheckpointContents Trainer::checkpoint_contents() {
+  CHECK(!engine_.shards()) << "checkpoints know nothing of shards";
   CheckpointContents contents;
   contents.layout = layout_of(engine_.task().parameters());
   contents.tensors = {{"parameters", engine_.task().parameters().values()},

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "kernels/buffer.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/mesh.h"
+#include "parallel/sharded_layout.h"
 #include "trainer/config.h"
 #include "trainer/optim/adamw.h"
 #include "trainer/optim/grad_clip.h"
@@ -35,8 +37,17 @@ class TrainingEngine {
   Task& task() { return *task_; }
   AdamW& optimizer() { return optimizer_; }
 
+  // How the data axis shares the rank's flat vectors, all of them in place: with parallel.zero >= 1 the
+  // optimizer's moments, of which this rank has shards()->parts_of(mesh().data().rank()) alone.
+  const std::optional<ShardedLayout>& shards() const { return shards_; }
+
   // Draws the parameters' values.
   void initialize();
+  // After the parameters' values, of this rank's parts at least, were written from outside.
+  void share_values();
+  // All values of this rank's share of the parameters, laid out as in task().parameters(); valid until the
+  // next step.
+  Tensor gather_values() { return task_->parameters().values(); }
   // Begins to read, behind so many samples.  Once, before steps.
   void start(std::int64_t samples_consumed) { task_->start(samples_consumed); }
   // The step number `step` (from 0), before which so many were skipped because they were not finite.
@@ -49,9 +60,10 @@ class TrainingEngine {
   Mesh mesh_;
   Stream stream_;
   const std::unique_ptr<Task> task_;
+  const std::optional<ShardedLayout> shards_;
+  GradientReducer reducer_;
   AdamW optimizer_;
   GradientClip clip_;
-  GradientReducer reducer_;
   Buffer loss_memory_;
   Tensor loss_2_;  // this rank's sums over the step, see Task
 };

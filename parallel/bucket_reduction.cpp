@@ -1,0 +1,92 @@
+#include "parallel/bucket_reduction.h"
+
+#include <algorithm>
+
+#include <glog/logging.h>
+
+#include "kernels/elementwise.h"
+
+namespace trireme {
+namespace {
+
+Tensor at(const Tensor& flat, const FlatRange& range) {
+  return flat.slice(0, range.begin, range.end);
+}
+
+class AllReduceBuckets final : public BucketReduction {
+ public:
+  AllReduceBuckets(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes)
+      : parameters_(parameters), communicator_(communicator) {
+    CHECK_GT(bucket_bytes, 0);
+    const std::int64_t bucket_elements = bucket_bytes / size_bytes(DType::kFloat32);
+    std::int64_t end = parameters.num_elements();  // of the bucket that is being filled
+    std::int64_t begin = end;
+    const auto close_bucket = [&] {
+      if (begin < end) buckets_.push_back({begin, end});
+      end = begin;
+    };
+    for (auto parameter = parameters.parameters().rbegin(); parameter != parameters.parameters().rend();
+         ++parameter) {
+      if (end - parameter->offset > bucket_elements) close_bucket();
+      begin = parameter->offset;
+    }
+    close_bucket();
+    std::reverse(buckets_.begin(), buckets_.end());
+  }
+
+  std::vector<FlatRange> buckets() const override { return buckets_; }
+  void clear(Stream stream) override { fill(parameters_.gradients(), 0.0F, stream); }
+  Communicator::Ticket start(std::size_t bucket, Stream stream) override {
+    return communicator_.all_reduce(at(parameters_.gradients(), buckets_[bucket]), ReduceOp::kSum, stream);
+  }
+  Tensor sums() const override { return parameters_.gradients(); }
+  std::vector<FlatRange> owned() const override { return {{0, parameters_.num_elements()}}; }
+
+ private:
+  const ParameterBuffer& parameters_;
+  Communicator& communicator_;
+  std::vector<FlatRange> buckets_;
+};
+
+class ScatterBuckets final : public BucketReduction {
+ public:
+  ScatterBuckets(const ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout)
+      : parameters_(parameters), communicator_(communicator), layout_(layout) {
+    CHECK_EQ(parameters.padded_gradients().num_elements(), layout.padded_elements());
+    CHECK_EQ(communicator.size(), layout.num_ranks());
+  }
+
+  std::vector<FlatRange> buckets() const override {
+    std::vector<FlatRange> buckets;
+    for (int bucket = 0; bucket < layout_.num_buckets(); ++bucket) buckets.push_back(layout_.bucket(bucket));
+    return buckets;
+  }
+  void clear(Stream stream) override { fill(parameters_.gradients(), 0.0F, stream); }
+  Communicator::Ticket start(std::size_t bucket, Stream stream) override {
+    const Tensor all = parameters_.padded_gradients();
+    const int index = static_cast<int>(bucket);
+    return communicator_.reduce_scatter(at(all, layout_.part(index, communicator_.rank())),
+                                        at(all, layout_.bucket(index)), ReduceOp::kSum, stream);
+  }
+  Tensor sums() const override { return parameters_.gradients(); }
+  std::vector<FlatRange> owned() const override { return layout_.parts_of(communicator_.rank()); }
+
+ private:
+  const ParameterBuffer& parameters_;
+  Communicator& communicator_;
+  const ShardedLayout layout_;
+};
+
+}  // namespace
+
+std::unique_ptr<BucketReduction> all_reduce_buckets(const ParameterBuffer& parameters,
+                                                    Communicator& communicator, std::int64_t bucket_bytes) {
+  return std::make_unique<AllReduceBuckets>(parameters, communicator, bucket_bytes);
+}
+
+std::unique_ptr<BucketReduction> scatter_buckets(const ParameterBuffer& parameters,
+                                                 Communicator& communicator, const ShardedLayout& layout) {
+  return std::make_unique<ScatterBuckets>(parameters, communicator, layout);
+}
+
+}  // namespace trireme

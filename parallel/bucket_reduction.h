@@ -1,0 +1,39 @@
+// What is done with a bucket of gradients when all of it is there.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "parallel/communicator.h"
+#include "parallel/parameter_buffer.h"
+#include "parallel/sharded_layout.h"
+
+namespace trireme {
+
+// A way to sum gradients over the data axis, bucket by bucket; GradientReducer says when.
+class BucketReduction {
+ public:
+  virtual ~BucketReduction() = default;
+
+  // Of the flat gradients, ascending; together all of them.
+  virtual std::vector<FlatRange> buckets() const = 0;
+  // Makes the sums zero, before a step.
+  virtual void clear(Stream stream) = 0;
+  // Begins to sum what the flat gradients have of a bucket, which belongs to it until it ends.
+  virtual Communicator::Ticket start(std::size_t bucket, Stream stream) = 0;
+  // Flat, over all gradients.  After the step's last bucket the sum over all ranks, of what owned() says.
+  virtual Tensor sums() const = 0;
+  // What this rank has the sums of, ascending.
+  virtual std::vector<FlatRange> owned() const = 0;
+};
+
+// Every rank gets all sums, in place.  Buckets are of whole parameters, of about `bucket_bytes`.
+std::unique_ptr<BucketReduction> all_reduce_buckets(const ParameterBuffer& parameters,
+                                                    Communicator& communicator, std::int64_t bucket_bytes);
+
+// Every rank gets the sums of its parts of the layout, in place, which moves half as much (ZeRO-1,
+// Rajbhandari et al. 2020).  REQUIRES: parameters.shard(layout).
+std::unique_ptr<BucketReduction> scatter_buckets(const ParameterBuffer& parameters,
+                                                 Communicator& communicator, const ShardedLayout& layout);
+
+}  // namespace trireme

@@ -1,0 +1,190 @@
+// What data ranks share among them instead of each having all of it changes nothing that is computed.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "data/prepare.h"
+#include "parallel/self_communicator.h"
+#include "tests/support/ranks.h"
+#include "tests/support/temp_dir.h"
+#include "trainer/training_engine.h"
+
+namespace trireme {
+namespace {
+
+using Overrides = std::vector<std::string>;
+
+Overrides operator+(Overrides a, const Overrides& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+struct Course {
+  std::vector<StepResult> steps;
+  std::vector<float> values;
+};
+
+constexpr int kSteps = 10;
+
+class Zero : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    Communicator& world = test_process().world();
+    std::array<std::int32_t, 256> path{};
+    if (world.rank() == 0) {
+      folder_ = std::make_unique<TempDir>();
+      std::ofstream text(*folder_ / "text.txt");
+      for (int i = 0; i < 400; ++i)
+        text << "%\nShip " << i % 50 << " called the stroke " << i * i % 97 << " times, and the oars fell.\n";
+      text.close();
+      PrepareOptions options;
+      options.inputs = {*folder_ / "text.txt"};
+      options.output = *folder_ / "data";
+      options.tokenizer = "byte";
+      options.documents.separator = "%";
+      prepare(options, [](const PrepareProgress&) {});
+      std::copy(options.output.begin(), options.output.end(), path.begin());
+    }
+    const Tensor shared(path.data(), DType::kInt32, {std::ssize(path)});
+    world.wait(world.broadcast(shared, 0, {}), {});
+    data_.assign(path.begin(), std::find(path.begin(), path.end(), 0));
+  }
+  static void TearDownTestSuite() {
+    test_process().world().barrier();
+    folder_.reset();
+  }
+
+  static Config config(const Overrides& overrides) {
+    return parse_config(
+        "run.directory = 'r'\n"
+        "[model]\nlayers = 3\nwidth = 32\nheads = 2\ncontext = 16\n"
+        "[optim]\nlearning_rate = 3e-3\nwarmup_steps = 2\n"
+        "[train]\nsteps = 100\nbatch_sequences = 12\nmicrobatch_sequences = 2\n"
+        "[parallel]\nbucket_mib = 0.02\n",
+        "test", Overrides{"data.path=" + data_} + overrides);
+  }
+
+  static Course train(const Overrides& overrides, Communicator& world) {
+    TrainingEngine engine(config(overrides), world);
+    engine.initialize();
+    engine.start(0);
+    Course course;
+    for (int step = 0; step < kSteps; ++step) course.steps.push_back(engine.step(step, 0));
+    const Tensor values = engine.gather_values();
+    course.values.assign(values.data<float>(), values.data<float>() + values.num_elements());
+    return course;
+  }
+  static Course on_one_rank(const Overrides& overrides) {
+    SelfCommunicator alone("alone");
+    return train(overrides, alone);
+  }
+  static Course on_all(const Overrides& overrides) { return train(overrides, test_process().world()); }
+
+  static void expect_close(const Course& found, const Course& expected) {
+    EXPECT_NEAR(found.steps[0].loss, expected.steps[0].loss, 1e-6);
+    EXPECT_NEAR(found.steps[0].grad_norm, expected.steps[0].grad_norm, 1e-5 * expected.steps[0].grad_norm);
+    double difference = 0.0, size = 0.0;
+    for (std::size_t i = 0; i < expected.values.size(); ++i) {
+      difference += std::pow(static_cast<double>(found.values[i]) - expected.values[i], 2);
+      size += std::pow(static_cast<double>(expected.values[i]), 2);
+    }
+    EXPECT_LT(std::sqrt(difference / size), 1e-4);
+  }
+  static void expect_same_bits(const Course& found, const Course& expected) {
+    for (int step = 0; step < kSteps; ++step) {
+      EXPECT_EQ(found.steps[static_cast<std::size_t>(step)].loss,
+                expected.steps[static_cast<std::size_t>(step)].loss)
+          << "step " << step;
+    }
+    EXPECT_EQ(std::memcmp(found.values.data(), expected.values.data(), found.values.size() * sizeof(float)),
+              0);
+  }
+
+ private:
+  static inline std::unique_ptr<TempDir> folder_;
+  static inline std::string data_;
+};
+
+// Of every stage of sharding.
+class ZeroStage : public Zero, public ::testing::WithParamInterface<int> {
+ protected:
+  static Overrides sharded(const Overrides& more = {}) {
+    return Overrides{"parallel.zero=" + std::to_string(GetParam())} + more;
+  }
+};
+
+TEST_P(ZeroStage, TrainsAsOneRankDoes) {
+  const std::vector<Overrides> variants = {
+      {},
+      {"train.microbatch_sequences=12"},
+      {"model.dropout=0.1", "optim.grad_clip=0.2"},
+      {"model.tied_embeddings=false", "model.norm_placement=post", "parallel.bucket_mib=0.5"},
+  };
+  for (const Overrides& variant : variants) {
+    SCOPED_TRACE(variant.empty() ? "plain" : variant[0]);
+    const Course found = on_all(sharded(variant));
+    expect_close(found, on_one_rank(variant));
+    expect_close(found, on_all(variant));
+  }
+}
+
+TEST_P(ZeroStage, RepeatsItsBits) {
+  const Overrides overrides = sharded({"model.dropout=0.1"});
+  expect_same_bits(on_all(overrides), on_all(overrides));
+}
+
+// Without clipping, to which the order counts in which squares are summed, nor sums over microbatches.
+TEST_P(ZeroStage, HasTheBitsOfWholeRanks) {
+  const Overrides overrides = {"optim.grad_clip=0", "train.microbatch_sequences=12"};
+  expect_same_bits(on_all(sharded(overrides)), on_all(overrides));
+}
+
+TEST_P(ZeroStage, PassesOverStepsThatAreNotFinite) {
+  Communicator& world = test_process().world();
+  TrainingEngine engine(config(sharded()), world);
+  engine.initialize();
+  engine.start(0);
+  EXPECT_TRUE(engine.step(0, 0).finite);
+  const Tensor values = engine.gather_values();
+  const auto size = static_cast<std::size_t>(values.num_elements());
+  float& last = values.data<float>()[engine.task().parameters().parameters().back().offset];
+  const float before = last;
+  last = INFINITY;
+  engine.share_values();
+  std::vector<float> expected(size);
+  std::memcpy(expected.data(), engine.gather_values().data<float>(), size * sizeof(float));
+  EXPECT_FALSE(engine.step(1, 0).finite);
+  EXPECT_EQ(std::memcmp(engine.gather_values().data<float>(), expected.data(), size * sizeof(float)), 0);
+  engine.gather_values().data<float>()[engine.task().parameters().parameters().back().offset] = before;
+  engine.share_values();
+  EXPECT_TRUE(engine.step(2, 1).finite);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, ZeroStage, ::testing::Values(1));
+
+// (n - 1)/n of the flat vector comes in for gradients and as much for values; beside it two losses and the
+// norm.
+TEST_F(Zero, OptimizerStateMovesWhatAnAllReduceDoes) {
+  Communicator& world = test_process().world();
+  TrainingEngine engine(config({"parallel.zero=1"}), world);
+  engine.initialize();
+  engine.start(0);
+  const Traffic before = engine.mesh().data().traffic();
+  engine.step(0, 0);
+  const Traffic step = engine.mesh().data().traffic() - before;
+  const std::int64_t bytes = engine.shards()->padded_elements() * 4;
+  const std::int64_t n = world.size();
+  EXPECT_NEAR(static_cast<double>(step.bytes_received), static_cast<double>(2 * bytes / n * (n - 1)),
+              static_cast<double>(2 * 4 * (n + 1)));
+}
+
+}  // namespace
+}  // namespace trireme
