@@ -39,6 +39,7 @@ class AllReduceBuckets final : public BucketReduction {
   Communicator::Ticket start(std::size_t bucket, Stream stream) override {
     return communicator_.all_reduce(at(parameters_.gradients(), buckets_[bucket]), ReduceOp::kSum, stream);
   }
+  void complete(std::size_t /*bucket*/, Stream /*stream*/) override {}
   Tensor sums() const override { return parameters_.gradients(); }
   std::vector<FlatRange> owned() const override { return {{0, parameters_.num_elements()}}; }
 
@@ -68,6 +69,7 @@ class ScatterBuckets final : public BucketReduction {
     return communicator_.reduce_scatter(at(all, layout_.part(index, communicator_.rank())),
                                         at(all, layout_.bucket(index)), ReduceOp::kSum, stream);
   }
+  void complete(std::size_t /*bucket*/, Stream /*stream*/) override {}
   Tensor sums() const override { return parameters_.gradients(); }
   std::vector<FlatRange> owned() const override { return layout_.parts_of(communicator_.rank()); }
 
@@ -75,6 +77,45 @@ class ScatterBuckets final : public BucketReduction {
   const ParameterBuffer& parameters_;
   Communicator& communicator_;
   const ShardedLayout layout_;
+};
+
+class ReleasedBuckets final : public BucketReduction {
+ public:
+  ReleasedBuckets(ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout)
+      : parameters_(parameters),
+        communicator_(communicator),
+        layout_(layout),
+        scatter_(parameters, communicator, layout),
+        memory_(layout.padded_elements() * size_bytes(DType::kFloat32), Pages::kSmall),
+        sums_(memory_.tensor(DType::kFloat32, {layout.padded_elements()})) {}
+
+  std::vector<FlatRange> buckets() const override { return scatter_.buckets(); }
+  void clear(Stream stream) override {
+    for (const FlatRange& part : owned()) fill(at(sums_, part), 0.0F, stream);
+  }
+  bool every_microbatch() const override { return true; }
+  std::size_t most_under_way() const override { return 2; }
+  Communicator::Ticket start(std::size_t bucket, Stream stream) override {
+    return scatter_.start(bucket, stream);
+  }
+  void complete(std::size_t bucket, Stream stream) override {
+    scatter_.complete(bucket, stream);
+    const int index = static_cast<int>(bucket);
+    const FlatRange part = layout_.part(index, communicator_.rank());
+    accumulate(at(sums_, part), at(parameters_.padded_gradients(), part), stream);
+    parameters_.release_gradients(layout_.bucket(index));
+  }
+  Tensor sums() const override { return sums_.slice(0, 0, layout_.num_elements()); }
+  std::vector<FlatRange> owned() const override { return scatter_.owned(); }
+  std::int64_t resident_bytes() const override { return memory_.resident_bytes(); }
+
+ private:
+  ParameterBuffer& parameters_;
+  Communicator& communicator_;
+  const ShardedLayout layout_;
+  ScatterBuckets scatter_;
+  PagedBuffer memory_;
+  Tensor sums_;  // padded
 };
 
 }  // namespace
@@ -87,6 +128,12 @@ std::unique_ptr<BucketReduction> all_reduce_buckets(const ParameterBuffer& param
 std::unique_ptr<BucketReduction> scatter_buckets(const ParameterBuffer& parameters,
                                                  Communicator& communicator, const ShardedLayout& layout) {
   return std::make_unique<ScatterBuckets>(parameters, communicator, layout);
+}
+
+std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& parameters,
+                                                             Communicator& communicator,
+                                                             const ShardedLayout& layout) {
+  return std::make_unique<ReleasedBuckets>(parameters, communicator, layout);
 }
 
 }  // namespace trireme

@@ -19,12 +19,20 @@ class BucketReduction {
   virtual std::vector<FlatRange> buckets() const = 0;
   // Makes the sums zero, before a step.
   virtual void clear(Stream stream) = 0;
-  // Begins to sum what the flat gradients have of a bucket, which belongs to it until it ends.
+  // Whether buckets are reduced after each microbatch, not only after a step's last one.
+  virtual bool every_microbatch() const { return false; }
+  // How many buckets may be under way at a time.
+  virtual std::size_t most_under_way() const { return buckets().size(); }
+  // Begins to sum what the flat gradients have of a bucket, which belongs to it until complete().
   virtual Communicator::Ticket start(std::size_t bucket, Stream stream) = 0;
+  // When its sum has arrived.
+  virtual void complete(std::size_t bucket, Stream stream) = 0;
   // Flat, over all gradients.  After the step's last bucket the sum over all ranks, of what owned() says.
   virtual Tensor sums() const = 0;
   // What this rank has the sums of, ascending.
   virtual std::vector<FlatRange> owned() const = 0;
+  // Memory that the sums take beside the gradients.
+  virtual std::int64_t resident_bytes() const { return 0; }
 };
 
 // Every rank gets all sums, in place.  Buckets are of whole parameters, of about `bucket_bytes`.
@@ -35,5 +43,12 @@ std::unique_ptr<BucketReduction> all_reduce_buckets(const ParameterBuffer& param
 // Rajbhandari et al. 2020).  REQUIRES: parameters.shard(layout).
 std::unique_ptr<BucketReduction> scatter_buckets(const ParameterBuffer& parameters,
                                                  Communicator& communicator, const ShardedLayout& layout);
+
+// The same in each microbatch, and added up in memory of the parts alone: that of the flat gradients is given
+// back bucket by bucket (ZeRO-2), so that there is never more of it than backward has filled and not yet
+// summed.
+std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& parameters,
+                                                             Communicator& communicator,
+                                                             const ShardedLayout& layout);
 
 }  // namespace trireme

@@ -31,11 +31,12 @@ GradientReducer::GradientReducer(const ParameterBuffer& parameters, Communicator
 }
 
 void GradientReducer::begin(bool is_last_microbatch) {
-  CHECK(!counting_) << "begin() after the last microbatch, before finish()";
-  if (!is_last_microbatch) return;
-  counting_ = true;
+  CHECK(!is_last_microbatch_) << "begin() after the last microbatch, before finish()";
+  if (counting_) check_all_marked();
+  is_last_microbatch_ = is_last_microbatch;
+  counting_ = is_last_microbatch || reduction_->every_microbatch();
+  if (!counting_) return;
   num_left_ = buckets_.size();
-  last_ticket_ = 0;
   ready_.assign(ready_.size(), false);
   for (Bucket& bucket : buckets_) bucket.num_waiting = bucket.num_parameters;
 }
@@ -52,18 +53,45 @@ void GradientReducer::mark_ready(const Parameter& parameter, Stream stream) {
 
 void GradientReducer::start_full_buckets(Stream stream) {
   while (num_left_ > 0 && buckets_[num_left_ - 1].num_waiting == 0) {
-    last_ticket_ = reduction_->start(--num_left_, stream);
+    complete_until(reduction_->most_under_way() - 1, stream);
+    --num_left_;
+    under_way_.push_back({num_left_, reduction_->start(num_left_, stream)});
+  }
+  // The next microbatch writes to the same buckets.
+  if (num_left_ == 0 && reduction_->every_microbatch()) complete_until(0, stream);
+}
+
+void GradientReducer::complete_until(std::size_t num_under_way, Stream stream) {
+  if (under_way_.size() <= num_under_way) return;
+  // One wait is for all before it.
+  communicator_.wait(under_way_[under_way_.size() - num_under_way - 1].ticket, stream);
+  while (under_way_.size() > num_under_way) {
+    reduction_->complete(under_way_.front().bucket, stream);
+    under_way_.pop_front();
+  }
+}
+
+void GradientReducer::sit_out(std::int64_t microbatches, Stream stream) {
+  CHECK(is_last_microbatch_) << "sit_out() before the last microbatch";
+  if (!reduction_->every_microbatch()) return;
+  check_all_marked();
+  for (; microbatches > 0; --microbatches) {
+    num_left_ = buckets_.size();  // all of them full
+    start_full_buckets(stream);
+  }
+}
+
+void GradientReducer::check_all_marked() const {
+  for (const Parameter& parameter : parameters_.parameters()) {
+    CHECK(ready_[static_cast<std::size_t>(parameter.index)]) << parameter.name << " was not marked ready";
   }
 }
 
 void GradientReducer::finish(Stream stream) {
-  CHECK(counting_) << "finish() without begin() of the last microbatch";
-  for (const Parameter& parameter : parameters_.parameters()) {
-    CHECK(ready_[static_cast<std::size_t>(parameter.index)]) << parameter.name << " was not marked ready";
-  }
-  start_full_buckets(stream);
-  communicator_.wait(last_ticket_, stream);
-  counting_ = false;
+  CHECK(is_last_microbatch_) << "finish() without begin() of the last microbatch";
+  check_all_marked();
+  complete_until(0, stream);
+  counting_ = is_last_microbatch_ = false;
 }
 
 }  // namespace trireme

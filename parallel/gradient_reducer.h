@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -29,19 +30,25 @@ class GradientReducer {
 
   // Before a step: gradients are zero.
   void clear(Stream stream) { reduction_->clear(stream); }
-  // Before each backward pass.  Only in the last microbatch of a step do marks count.
+  // Before each backward pass.  Marks count in the last microbatch of a step; in all of them, where gradients
+  // are given away after each.
   void begin(bool is_last_microbatch);
   // While there is more to come, gradients that are marked get more in the same pass, as those of weights do
   // that are used in a loop: such marks don't count.
   void expect_more(bool more_to_come) { more_to_come_ = more_to_come; }
   // This rank's gradient of the parameter is complete and won't be touched before finish().
   void mark_ready(const Parameter& parameter, Stream stream);
+  // After this rank's last microbatch: others have so many more.  Where gradients are given away after each,
+  // it takes part in their sums with nothing to add.
+  void sit_out(std::int64_t microbatches, Stream stream);
   // Waits for all buckets.  CHECKs that every parameter was marked.
   void finish(Stream stream);
 
   // After finish(): flat like the gradients; the elements that this rank has the sums of.
   Tensor sums() const { return reduction_->sums(); }
   std::vector<FlatRange> owned() const { return reduction_->owned(); }
+  // Memory that the sums take beside the gradients.
+  std::int64_t resident_bytes() const { return reduction_->resident_bytes(); }
   int num_buckets() const { return static_cast<int>(buckets_.size()); }
 
  private:
@@ -54,7 +61,14 @@ class GradientReducer {
     std::size_t end = 0;
   };
 
+  struct UnderWay {
+    std::size_t bucket = 0;
+    Communicator::Ticket ticket = 0;
+  };
+
   void start_full_buckets(Stream stream);
+  void complete_until(std::size_t num_under_way, Stream stream);
+  void check_all_marked() const;
 
   const ParameterBuffer& parameters_;
   Communicator& communicator_;
@@ -63,9 +77,10 @@ class GradientReducer {
   std::vector<BucketSpan> buckets_of_parameter_;
   std::vector<bool> ready_;
   std::size_t num_left_ = 0;  // buckets that haven't started, the first ones
+  std::deque<UnderWay> under_way_;
   bool counting_ = false;
+  bool is_last_microbatch_ = false;
   bool more_to_come_ = false;
-  Communicator::Ticket last_ticket_ = 0;
 };
 
 }  // namespace trireme

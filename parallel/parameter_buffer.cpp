@@ -69,6 +69,20 @@ void ParameterBuffer::map(std::int64_t padded_elements, ParameterMemory memory, 
   map_flat(gradient_memory_, padded_gradients_, gradients_, &Parameter::gradient);
 }
 
+void ParameterBuffer::release_values(const FlatRange& range) {
+  const std::int64_t size = size_bytes(DType::kFloat32);
+  value_memory_.release(range.begin * size, range.end * size);
+}
+
+void ParameterBuffer::release_gradients(const FlatRange& range) {
+  const std::int64_t size = size_bytes(DType::kFloat32);
+  gradient_memory_.release(range.begin * size, range.end * size);
+}
+
+std::int64_t ParameterBuffer::resident_bytes() const {
+  return value_memory_.resident_bytes() + gradient_memory_.resident_bytes();
+}
+
 void ParameterBuffer::initialize(std::uint64_t seed) {
   const Stream stream;
   for (const Parameter& parameter : parameters_) {

@@ -51,6 +51,13 @@ class ParameterBuffer {
   // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  REQUIRES:
   // allocated with gradients, on the CPU.
   void shard(const ShardedLayout& layout);
+  // Gives back the memory of elements [begin, end) of the padded values or gradients, which are zero from
+  // here on until somebody writes them.  REQUIRES: whole pages, after shard().
+  void release_values(const FlatRange& range);
+  void release_gradients(const FlatRange& range);
+  // What both take of the memory at this moment.
+  std::int64_t resident_bytes() const;
+
   // Draws every value by (seed, name, index within the whole parameter), so any layout of ranks draws the
   // same.
   void initialize(std::uint64_t seed);

@@ -60,6 +60,7 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
     model_.forward_backward(loss_2.slice(0, 0, 1), tensors.inputs_BT, tensors.targets_BT, scale, reducer,
                             pass);
   }
+  reducer.sit_out(microbatches_more(plan_), stream);
   return {.samples = batch_sequences_,
           .tokens = tokens,
           .targets = tokens,

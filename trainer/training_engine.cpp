@@ -18,7 +18,15 @@ Mesh make_mesh(const ParallelConfig& config, Communicator& world) {
   if (const auto reason = Mesh::why_not(shape, world.size())) {
     throw UserError("parallel.data", *reason, "change it, or start another number of ranks");
   }
-  return {shape, world};
+  Mesh mesh(shape, world);
+  if (config.zero >= 2 && mesh.pipeline().size() > 1) {
+    throw UserError(
+        "parallel.zero",
+        "parallel.zero = " + std::to_string(config.zero) +
+            " would sum gradients over replicas for each microbatch of each stage of the pipeline",
+        "set parallel.zero = 1, or do without the pipeline");
+  }
+  return mesh;
 }
 
 std::int64_t bucket_bytes(const ParallelConfig& config) {
@@ -36,12 +44,12 @@ std::optional<ShardedLayout> make_shards(const ParallelConfig& config, Parameter
   return shards;
 }
 
-std::unique_ptr<BucketReduction> make_reduction(const ParallelConfig& config,
-                                                const ParameterBuffer& parameters,
+std::unique_ptr<BucketReduction> make_reduction(const ParallelConfig& config, ParameterBuffer& parameters,
                                                 const std::optional<ShardedLayout>& shards,
                                                 Communicator& data) {
   if (!shards) return all_reduce_buckets(parameters, data, bucket_bytes(config));
-  return scatter_buckets(parameters, data, *shards);
+  if (config.zero == 1) return scatter_buckets(parameters, data, *shards);
+  return scatter_buckets_and_release(parameters, data, *shards);
 }
 
 // Whose ranks have different elements of the gradient, when it has been summed.

@@ -48,6 +48,10 @@ class TrainingEngine {
   // All values of this rank's share of the parameters, laid out as in task().parameters(); valid until the
   // next step.
   Tensor gather_values() { return task_->parameters().values(); }
+  // Memory that this rank's parameters, gradients and moments take at this moment.
+  std::int64_t resident_bytes() const {
+    return task_->parameters().resident_bytes() + reducer_.resident_bytes() + optimizer_.resident_bytes();
+  }
   // Begins to read, behind so many samples.  Once, before steps.
   void start(std::int64_t samples_consumed) { task_->start(samples_consumed); }
   // The step number `step` (from 0), before which so many were skipped because they were not finite.

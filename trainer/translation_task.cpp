@@ -58,6 +58,7 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& r
     model_.forward_backward(loss_2.slice(0, 0, 1), tensors_of(batch),
                             1.0F / static_cast<float>(batch.step_target_tokens), reducer, pass);
     if (!batch.ends_step) continue;
+    reducer.sit_out(batch.microbatches_more, stream);
     return {.samples = batch.step_sequences,
             .tokens = batch.step_target_tokens,
             .targets = batch.step_target_tokens,

@@ -125,6 +125,8 @@ TEST_P(ZeroStage, TrainsAsOneRankDoes) {
   const std::vector<Overrides> variants = {
       {},
       {"train.microbatch_sequences=12"},
+      // Ranks have different numbers of microbatches.
+      {"train.batch_sequences=9", "train.microbatch_sequences=1"},
       {"model.dropout=0.1", "optim.grad_clip=0.2"},
       {"model.tied_embeddings=false", "model.norm_placement=post", "parallel.bucket_mib=0.5"},
   };
@@ -168,7 +170,7 @@ TEST_P(ZeroStage, PassesOverStepsThatAreNotFinite) {
   EXPECT_TRUE(engine.step(2, 1).finite);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stages, ZeroStage, ::testing::Values(1));
+INSTANTIATE_TEST_SUITE_P(Stages, ZeroStage, ::testing::Values(1, 2));
 
 // (n - 1)/n of the flat vector comes in for gradients and as much for values; beside it two losses and the
 // norm.
