@@ -79,7 +79,7 @@ class ScatterBuckets final : public BucketReduction {
   const ShardedLayout layout_;
 };
 
-class ReleasedBuckets final : public BucketReduction {
+class ReleasedBuckets : public BucketReduction {
  public:
   ReleasedBuckets(ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout)
       : parameters_(parameters),
@@ -95,6 +95,9 @@ class ReleasedBuckets final : public BucketReduction {
   }
   bool every_microbatch() const override { return true; }
   std::size_t most_under_way() const override { return 2; }
+  void sit_out(Stream stream) override {
+    for (std::size_t bucket = buckets().size(); bucket-- > 0;) sit_out(bucket, stream);
+  }
   Communicator::Ticket start(std::size_t bucket, Stream stream) override {
     return scatter_.start(bucket, stream);
   }
@@ -109,6 +112,12 @@ class ReleasedBuckets final : public BucketReduction {
   std::vector<FlatRange> owned() const override { return scatter_.owned(); }
   std::int64_t resident_bytes() const override { return memory_.resident_bytes(); }
 
+ protected:
+  void sit_out(std::size_t bucket, Stream stream) {
+    communicator_.wait(ReleasedBuckets::start(bucket, stream), stream);
+    complete(bucket, stream);
+  }
+
  private:
   ParameterBuffer& parameters_;
   Communicator& communicator_;
@@ -116,6 +125,33 @@ class ReleasedBuckets final : public BucketReduction {
   ScatterBuckets scatter_;
   PagedBuffer memory_;
   Tensor sums_;  // padded
+};
+
+class GatheredBuckets final : public ReleasedBuckets {
+ public:
+  GatheredBuckets(ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout,
+                  ParameterGatherer& gatherer)
+      : ReleasedBuckets(parameters, communicator, layout), gatherer_(gatherer) {}
+
+  void begin_microbatch() override { gatherer_.begin_microbatch(); }
+  Communicator::Ticket start(std::size_t bucket, Stream stream) override {
+    gatherer_.note_reduction(static_cast<int>(bucket));
+    return ReleasedBuckets::start(bucket, stream);
+  }
+  // All ranks call the communicator in the same order, so it is that of the microbatch before.
+  void sit_out(Stream stream) override {
+    gatherer_.rest();
+    for (const auto [kind, bucket] : gatherer_.calls()) {
+      if (kind == ParameterGatherer::Call::Kind::kGather) {
+        gatherer_.take_part(bucket, stream);
+      } else {
+        ReleasedBuckets::sit_out(static_cast<std::size_t>(bucket), stream);
+      }
+    }
+  }
+
+ private:
+  ParameterGatherer& gatherer_;
 };
 
 }  // namespace
@@ -134,6 +170,13 @@ std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& pa
                                                              Communicator& communicator,
                                                              const ShardedLayout& layout) {
   return std::make_unique<ReleasedBuckets>(parameters, communicator, layout);
+}
+
+std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& parameters,
+                                                             Communicator& communicator,
+                                                             const ShardedLayout& layout,
+                                                             ParameterGatherer& gatherer) {
+  return std::make_unique<GatheredBuckets>(parameters, communicator, layout, gatherer);
 }
 
 }  // namespace trireme

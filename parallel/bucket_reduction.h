@@ -6,6 +6,7 @@
 
 #include "parallel/communicator.h"
 #include "parallel/parameter_buffer.h"
+#include "parallel/parameter_gatherer.h"
 #include "parallel/sharded_layout.h"
 
 namespace trireme {
@@ -23,6 +24,10 @@ class BucketReduction {
   virtual bool every_microbatch() const { return false; }
   // How many buckets may be under way at a time.
   virtual std::size_t most_under_way() const { return buckets().size(); }
+  // Before each microbatch.
+  virtual void begin_microbatch() {}
+  // Takes part in a microbatch of other ranks, with nothing to add.  REQUIRES: every_microbatch().
+  virtual void sit_out(Stream /*stream*/) {}
   // Begins to sum what the flat gradients have of a bucket, which belongs to it until complete().
   virtual Communicator::Ticket start(std::size_t bucket, Stream stream) = 0;
   // When its sum has arrived.
@@ -50,5 +55,11 @@ std::unique_ptr<BucketReduction> scatter_buckets(const ParameterBuffer& paramete
 std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& parameters,
                                                              Communicator& communicator,
                                                              const ShardedLayout& layout);
+
+// The same where values are in memory only while they are used (ZeRO-3); the gatherer outlives it.
+std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& parameters,
+                                                             Communicator& communicator,
+                                                             const ShardedLayout& layout,
+                                                             ParameterGatherer& gatherer);
 
 }  // namespace trireme

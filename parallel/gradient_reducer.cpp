@@ -34,6 +34,7 @@ void GradientReducer::begin(bool is_last_microbatch) {
   CHECK(!is_last_microbatch_) << "begin() after the last microbatch, before finish()";
   if (counting_) check_all_marked();
   is_last_microbatch_ = is_last_microbatch;
+  reduction_->begin_microbatch();
   counting_ = is_last_microbatch || reduction_->every_microbatch();
   if (!counting_) return;
   num_left_ = buckets_.size();
@@ -75,10 +76,7 @@ void GradientReducer::sit_out(std::int64_t microbatches, Stream stream) {
   CHECK(is_last_microbatch_) << "sit_out() before the last microbatch";
   if (!reduction_->every_microbatch()) return;
   check_all_marked();
-  for (; microbatches > 0; --microbatches) {
-    num_left_ = buckets_.size();  // all of them full
-    start_full_buckets(stream);
-  }
+  for (; microbatches > 0; --microbatches) reduction_->sit_out(stream);
 }
 
 void GradientReducer::check_all_marked() const {

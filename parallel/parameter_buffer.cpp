@@ -8,6 +8,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/random.h"
 #include "kernels/rng.h"
+#include "parallel/parameter_gatherer.h"
 
 namespace trireme {
 namespace {
@@ -81,6 +82,29 @@ void ParameterBuffer::release_gradients(const FlatRange& range) {
 
 std::int64_t ParameterBuffer::resident_bytes() const {
   return value_memory_.resident_bytes() + gradient_memory_.resident_bytes();
+}
+
+FlatRange ParameterBuffer::range_of(std::string_view name_prefix) const {
+  FlatRange range;
+  for (const Parameter& parameter : parameters_) {
+    if (!parameter.name.starts_with(name_prefix)) continue;
+    if (range.size() == 0) range.begin = parameter.offset;
+    range.end = parameter.offset + parameter.shape.num_elements();
+  }
+  return range;
+}
+
+ParametersInUse::ParametersInUse(const ParameterBuffer& parameters, const FlatRange& range, Stream stream)
+    : gatherer_(parameters.gatherer_), range_(range) {
+  if (gatherer_ != nullptr) gatherer_->use(range_, stream);
+}
+
+ParametersInUse::ParametersInUse(const ParameterBuffer& parameters, const Parameter& parameter, Stream stream)
+    : ParametersInUse(parameters, {parameter.offset, parameter.offset + parameter.shape.num_elements()},
+                      stream) {}
+
+ParametersInUse::~ParametersInUse() {
+  if (gatherer_ != nullptr) gatherer_->release(range_);
 }
 
 void ParameterBuffer::initialize(std::uint64_t seed) {

@@ -4,14 +4,18 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/paged_buffer.h"
+#include "kernels/stream.h"
 #include "kernels/tensor.h"
 #include "parallel/parameter_part.h"
 #include "parallel/sharded_layout.h"
 
 namespace trireme {
+
+class ParameterGatherer;
 
 // How a parameter's first values are drawn: all alike, or from a normal distribution around 0.
 struct Initializer {
@@ -58,6 +62,12 @@ class ParameterBuffer {
   // What both take of the memory at this moment.
   std::int64_t resident_bytes() const;
 
+  // From here on values are in memory only while somebody says that they are used, see ParametersInUse.  The
+  // gatherer, of these parameters, outlives their uses.
+  void gather_by(ParameterGatherer* gatherer) { gatherer_ = gatherer; }
+  // From the first to the last parameter whose name begins so; empty if there is none.
+  FlatRange range_of(std::string_view name_prefix) const;
+
   // Draws every value by (seed, name, index within the whole parameter), so any layout of ranks draws the
   // same.
   void initialize(std::uint64_t seed);
@@ -73,17 +83,34 @@ class ParameterBuffer {
   std::int64_t num_parameters() const { return num_parameters_; }  // without
 
  private:
+  friend class ParametersInUse;
   void map(std::int64_t padded_elements, ParameterMemory memory, Pages pages, Device device);
 
   std::deque<Parameter> parameters_;
   std::int64_t num_elements_ = 0;
   std::int64_t num_parameters_ = 0;
+  ParameterGatherer* gatherer_ = nullptr;
   PagedBuffer value_memory_;
   PagedBuffer gradient_memory_;
   Tensor padded_values_;
   Tensor padded_gradients_;
   Tensor values_;
   Tensor gradients_;
+};
+
+// While it lives, the values of a range of the flat buffers, or of a parameter, may be read.  Costs nothing
+// but where ranks share values.
+class ParametersInUse {
+ public:
+  ParametersInUse(const ParameterBuffer& parameters, const FlatRange& range, Stream stream);
+  ParametersInUse(const ParameterBuffer& parameters, const Parameter& parameter, Stream stream);
+  ~ParametersInUse();
+  ParametersInUse(const ParametersInUse&) = delete;
+  ParametersInUse& operator=(const ParametersInUse&) = delete;
+
+ private:
+  ParameterGatherer* const gatherer_;
+  const FlatRange range_;
 };
 
 }  // namespace trireme

@@ -201,7 +201,7 @@ void Trainer::log_step(const StepResult& result) {
 
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
-  const Validation found = engine_.task().validate();
+  const Validation found = engine_.validate();
   if (log_ != nullptr) log_->validation(state_.step, found);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it
 }

@@ -46,10 +46,14 @@ std::optional<ShardedLayout> make_shards(const ParallelConfig& config, Parameter
 
 std::unique_ptr<BucketReduction> make_reduction(const ParallelConfig& config, ParameterBuffer& parameters,
                                                 const std::optional<ShardedLayout>& shards,
+                                                std::optional<ParameterGatherer>& gatherer,
                                                 Communicator& data) {
   if (!shards) return all_reduce_buckets(parameters, data, bucket_bytes(config));
   if (config.zero == 1) return scatter_buckets(parameters, data, *shards);
-  return scatter_buckets_and_release(parameters, data, *shards);
+  if (config.zero == 2) return scatter_buckets_and_release(parameters, data, *shards);
+  gatherer.emplace(parameters, data, *shards);
+  parameters.gather_by(&*gatherer);
+  return scatter_buckets_and_release(parameters, data, *shards, *gatherer);
 }
 
 // Whose ranks have different elements of the gradient, when it has been summed.
@@ -68,7 +72,7 @@ TrainingEngine::TrainingEngine(const Config& config, Communicator& world)
       task_(make_task(config, mesh_)),
       shards_(make_shards(config.parallel, task_->parameters(), mesh_.data())),
       reducer_(task_->parameters(), mesh_.data(),
-               make_reduction(config.parallel, task_->parameters(), shards_, mesh_.data())),
+               make_reduction(config.parallel, task_->parameters(), shards_, gatherer_, mesh_.data())),
       optimizer_(task_->parameters(), config.optim, reducer_.owned()),
       clip_(config.optim.grad_clip, counted_ranges(task_->parameters(), reducer_.owned()),
             groups_of_norm(shards_, mesh_)),
@@ -77,10 +81,33 @@ TrainingEngine::TrainingEngine(const Config& config, Communicator& world)
 
 void TrainingEngine::initialize() {
   task_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
+  if (gatherer_) gatherer_->keep_own();
+}
+
+Tensor TrainingEngine::gather_values() {
+  ParameterBuffer& parameters = task_->parameters();
+  if (gatherer_ && !all_in_use_)
+    all_in_use_.emplace(parameters, FlatRange{0, parameters.num_elements()}, stream_);
+  return parameters.values();
+}
+
+void TrainingEngine::drop_values() {
+  if (!gatherer_) return;
+  all_in_use_.reset();
+  gatherer_->rest();
+}
+
+Validation TrainingEngine::validate() {
+  gather_values();
+  return task_->validate();
 }
 
 void TrainingEngine::share_values() {
-  if (!shards_) return;
+  if (gatherer_) {
+    drop_values();
+    gatherer_->keep_own();
+  }
+  if (!shards_ || gatherer_) return;
   Communicator& data = mesh_.data();
   const Tensor values = task_->parameters().padded_values();
   Communicator::Ticket last = 0;
@@ -93,11 +120,13 @@ void TrainingEngine::share_values() {
 }
 
 StepResult TrainingEngine::step(std::int64_t step, std::int64_t skipped_steps) {
+  drop_values();
   reducer_.clear(stream_);
   fill(loss_2_, 0.0F, stream_);
   StepResult result;
   result.size = task_->accumulate_gradients(loss_2_, reducer_, step, stream_);
   reducer_.finish(stream_);
+  drop_values();
 
   result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
   result.grad_norm = clip_.measure(reducer_.sums(), stream_);
@@ -106,7 +135,7 @@ StepResult TrainingEngine::step(std::int64_t step, std::int64_t skipped_steps) {
   if (result.finite) {
     // A skipped step gave the moments nothing: their bias corrections don't count it.
     optimizer_.step(reducer_.sums(), clip_.scale(), result.learning_rate, step - skipped_steps + 1, stream_);
-    share_values();
+    if (!gatherer_) share_values();
   }
   return result;
 }

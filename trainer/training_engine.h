@@ -8,6 +8,7 @@
 #include "kernels/buffer.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/mesh.h"
+#include "parallel/parameter_gatherer.h"
 #include "parallel/sharded_layout.h"
 #include "trainer/config.h"
 #include "trainer/optim/adamw.h"
@@ -47,7 +48,9 @@ class TrainingEngine {
   void share_values();
   // All values of this rank's share of the parameters, laid out as in task().parameters(); valid until the
   // next step.
-  Tensor gather_values() { return task_->parameters().values(); }
+  Tensor gather_values();
+  // Gathers values first, if ranks share them: sequences to validate on are not the same number on each rank.
+  Validation validate();
   // Memory that this rank's parameters, gradients and moments take at this moment.
   std::int64_t resident_bytes() const {
     return task_->parameters().resident_bytes() + reducer_.resident_bytes() + optimizer_.resident_bytes();
@@ -58,6 +61,8 @@ class TrainingEngine {
   StepResult step(std::int64_t step, std::int64_t skipped_steps);
 
  private:
+  // What gather_values() and the pass before have gathered.
+  void drop_values();
   void sum_losses(StepResult& result);
 
   const Config config_;
@@ -65,9 +70,11 @@ class TrainingEngine {
   Stream stream_;
   const std::unique_ptr<Task> task_;
   const std::optional<ShardedLayout> shards_;
+  std::optional<ParameterGatherer> gatherer_;
   GradientReducer reducer_;
   AdamW optimizer_;
   GradientClip clip_;
+  std::optional<ParametersInUse> all_in_use_;
   Buffer loss_memory_;
   Tensor loss_2_;  // this rank's sums over the step, see Task
 };

@@ -27,7 +27,8 @@ std::int64_t likeliest(Tensor logits_NV, std::int64_t row) {
 
 LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const TransformerOptions& options,
                                      const Parameter& token_table)
-    : is_tied_(options.tied_embeddings),
+    : parameters_(parameters),
+      is_tied_(options.tied_embeddings),
       table_(is_tied_ ? token_table
                       : parameters.add("output.weight", {options.vocabulary, options.width},
                                        Initializer::normal(options.init_stddev), /*weight_decay=*/true)),
@@ -36,6 +37,7 @@ LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const Transfor
     bias_ =
         &parameters.add("output.bias", {vocabulary_}, Initializer::constant(0.0F), /*weight_decay=*/false);
   }
+  bias_range_ = parameters.range_of("output.bias");
 }
 
 void LanguageModelLoss::allocate(Arena& arena, const PassLimits& limits) {
@@ -78,6 +80,8 @@ Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor 
 }
 
 void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const {
+  const ParametersInUse table(parameters_, table_, pass.stream);
+  const ParametersInUse bias(parameters_, bias_range_, pass.stream);
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
     forward_chunk(loss_1, hidden_NC.slice(0, begin, end), targets_N.slice(0, begin, end), pass);
   });
@@ -85,6 +89,8 @@ void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_
 
 std::int64_t LanguageModelLoss::forward_and_count_hits(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
                                                        const Pass& pass) const {
+  const ParametersInUse table(parameters_, table_, pass.stream);
+  const ParametersInUse bias(parameters_, bias_range_, pass.stream);
   std::int64_t hits = 0;
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
     const Tensor targets = targets_N.slice(0, begin, end);
@@ -98,6 +104,8 @@ std::int64_t LanguageModelLoss::forward_and_count_hits(Tensor loss_1, Tensor hid
 
 void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N,
                                          float scale, GradientReducer& reducer, const Pass& pass) const {
+  const ParametersInUse table(parameters_, table_, pass.stream);
+  const ParametersInUse bias(parameters_, bias_range_, pass.stream);
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
     const Tensor hidden = hidden_NC.slice(0, begin, end);
     const Tensor targets = targets_N.slice(0, begin, end);

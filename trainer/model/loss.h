@@ -41,9 +41,11 @@ class LanguageModelLoss {
   // Returns the chunk's logits and leaves its log-sum-exp in lse_N_.
   Tensor forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const;
 
+  const ParameterBuffer& parameters_;
   bool is_tied_;
   const Parameter& table_;
   const Parameter* bias_ = nullptr;
+  FlatRange bias_range_;  // of the flat parameters
   std::int64_t vocabulary_;
   std::int64_t chunk_rows_ = 0;
   Tensor logits_NV_;  // rows padded to whole cache lines

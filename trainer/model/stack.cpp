@@ -14,7 +14,8 @@ bool is_looped(const Parameter& parameter) {
 
 TransformerStack::TransformerStack(ParameterBuffer& parameters, const TransformerOptions& options,
                                    const StackOptions& stack, const Parameter* shared_table)
-    : width_(options.width),
+    : parameters_(parameters),
+      width_(options.width),
       loops_(options.loops),
       positions_(options),
       embedding_(parameters, options, stack, positions_, shared_table),
@@ -37,6 +38,13 @@ TransformerStack::TransformerStack(ParameterBuffer& parameters, const Transforme
   if (options.norm_placement == NormPlacement::kPre) {
     final_norm_.emplace(parameters, stack.prefix + "final_norm", options);
   }
+  embedding_range_ = parameters.range_of(stack.prefix + "embedding.");
+  embedding_norm_range_ = parameters.range_of(stack.prefix + "embedding.norm");
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    block_ranges_.push_back(parameters.range_of(stack.prefix + "blocks." + std::to_string(i) + "."));
+  }
+  final_norm_range_ = parameters.range_of(stack.prefix + "final_norm");
+  if (loops_ > 1) looped_range_ = parameters.range_of(stack.prefix);
 }
 
 void TransformerStack::allocate(Arena& arena, const PassLimits& limits) {
@@ -86,7 +94,12 @@ void TransformerStack::project_memory(const Pass& pass) const {
 
 Tensor TransformerStack::forward(Tensor tokens_BT, const Pass& pass) {
   ResidualStream stream{.residual_NC = input_of_loop(pass), .branch_NC = {}, .dropout = {}};
-  embedding_.forward(stream.residual_NC, tokens_BT, embedding_activations_, scratch_.branch_NC, pass);
+  {
+    const ParametersInUse table(parameters_, token_table(), pass.stream);
+    const ParametersInUse others(parameters_, embedding_range_, pass.stream);
+    embedding_.forward(stream.residual_NC, tokens_BT, embedding_activations_, scratch_.branch_NC, pass);
+  }
+  const ParametersInUse looped(parameters_, looped_range_, pass.stream);
   bool done = false;
   for (loops_run_ = 0; loops_run_ < loops_ && !done; ++loops_run_) {
     const Pass in_loop = pass_of_loop(loops_run_, pass);
@@ -96,11 +109,14 @@ Tensor TransformerStack::forward(Tensor tokens_BT, const Pass& pass) {
       stream = {.residual_NC = x, .branch_NC = {}, .dropout = {}};
       if (halting_) halting_->look(x, in_loop);
     }
-    for (std::size_t i = 0; i < blocks_.size(); ++i)
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const ParametersInUse block(parameters_, block_ranges_[i], pass.stream);
       blocks_[i].forward(stream, activations(i, in_loop), scratch_, in_loop);
+    }
     if (halting_) done = halt(stream, in_loop);
   }
   if (halting_) stream.residual_NC = pass.rows_of(mean_NC_);
+  const ParametersInUse final_norm(parameters_, final_norm_range_, pass.stream);
   return final_norm_ ? final_norm_->forward(stream, final_activations_, pass) : stream.residual_NC;
 }
 
@@ -123,12 +139,14 @@ void TransformerStack::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientRed
                                 const Pass& pass) {
   ResidualGradient gradient{.dresidual_NC = dhidden_NC, .dbranch_NC = {}};
   if (final_norm_) {
+    const ParametersInUse final_norm(parameters_, final_norm_range_, pass.stream);
     const Pass last = pass_of_loop(loops_run_ - 1, pass);
     gradient.dresidual_NC = pass.rows_of(dresidual_NC_);
     fill(gradient.dresidual_NC, 0.0F, pass.stream);
     final_norm_->backward(gradient, scratch_.dbranch_NC, dhidden_NC, final_activations_,
                           halting_ ? Dropout() : blocks_.back().mlp_dropout(last), reducer, pass);
   }
+  const ParametersInUse looped(parameters_, looped_range_, pass.stream);
   const Tensor dmean = gradient.dresidual_NC;
   if (halting_) {
     gradient.dresidual_NC = final_norm_ ? dhidden_NC : pass.rows_of(dresidual_NC_);
@@ -140,6 +158,7 @@ void TransformerStack::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientRed
     if (halting_) halting_->backward(gradient.dresidual_NC, dmean, in_loop);
     if (final_norm_ && (halting_ || loop + 1 < loops_run_)) split_branch(gradient, in_loop);
     for (std::size_t i = blocks_.size(); i-- > 0;) {
+      const ParametersInUse block(parameters_, block_ranges_[i], pass.stream);
       const Tensor x =
           i > 0 ? pass.rows_of(activations(i - 1, in_loop).mlp_norm.y_NC) : input_of_loop(in_loop);
       const Dropout entering = i > 0 ? blocks_[i - 1].mlp_dropout(in_loop) : Dropout();
@@ -151,6 +170,7 @@ void TransformerStack::backward(Tensor dhidden_NC, Tensor tokens_BT, GradientRed
     }
     if (loop > 0) embedding_.backward_loop(gradient.dresidual_NC, tokens_BT, in_loop);
   }
+  const ParametersInUse embedding_norm(parameters_, embedding_norm_range_, pass.stream);
   embedding_.backward(gradient.dresidual_NC, tokens_BT, embedding_activations_, scratch_.branch_NC, reducer,
                       pass);
 }

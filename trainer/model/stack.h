@@ -51,6 +51,7 @@ class TransformerStack {
   // From the gradient of a loop's whole output, pre-norm, to that of the branch which the last block left.
   void split_branch(ResidualGradient& gradient, const Pass& pass) const;
 
+  const ParameterBuffer& parameters_;
   std::int64_t width_;
   std::int64_t loops_;
   PositionTables positions_;
@@ -67,6 +68,12 @@ class TransformerStack {
   ResidualNorm::Activations final_activations_;
   TransformerBlock::Scratch scratch_;
   Tensor dresidual_NC_;
+  // Of the flat parameters: what is used together.
+  FlatRange embedding_range_;
+  FlatRange embedding_norm_range_;
+  std::vector<FlatRange> block_ranges_;
+  FlatRange final_norm_range_;
+  FlatRange looped_range_;  // all that loops use again and again; empty without loops
 };
 
 }  // namespace trireme

@@ -170,7 +170,23 @@ TEST_P(ZeroStage, PassesOverStepsThatAreNotFinite) {
   EXPECT_TRUE(engine.step(2, 1).finite);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stages, ZeroStage, ::testing::Values(1, 2));
+INSTANTIATE_TEST_SUITE_P(Stages, ZeroStage, ::testing::Values(1, 2, 3));
+
+// Between steps: 4 bytes for each of value, gradient and two moments of a parameter, of which a rank has its
+// shares alone.
+TEST_P(ZeroStage, TakesItsShareOfTheMemory) {
+  Communicator& world = test_process().world();
+  TrainingEngine engine(config(sharded({"model.layers=6", "model.width=128"})), world);
+  engine.initialize();
+  engine.start(0);
+  engine.step(0, 0);
+  const auto parameters = static_cast<double>(engine.task().parameters().num_elements());
+  const double n = world.size();
+  const std::array<double, 4> bytes = {16.0, 8.0 + 8.0 / n, 4.0 + 12.0 / n, 16.0 / n};
+  EXPECT_NEAR(static_cast<double>(engine.resident_bytes()) / parameters,
+              bytes[static_cast<std::size_t>(GetParam())],
+              0.05 * bytes[static_cast<std::size_t>(GetParam())]);
+}
 
 // (n - 1)/n of the flat vector comes in for gradients and as much for values; beside it two losses and the
 // norm.
