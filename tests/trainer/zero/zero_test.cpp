@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "data/prepare.h"
+#include "data/prepare_pairs.h"
 #include "parallel/self_communicator.h"
 #include "tests/support/ranks.h"
 #include "tests/support/temp_dir.h"
@@ -51,6 +52,7 @@ class Zero : public ::testing::Test {
       options.tokenizer = "byte";
       options.documents.separator = "%";
       prepare(options, [](const PrepareProgress&) {});
+      prepare_pairs_too(options);
       std::copy(options.output.begin(), options.output.end(), path.begin());
     }
     const Tensor shared(path.data(), DType::kInt32, {std::ssize(path)});
@@ -60,6 +62,35 @@ class Zero : public ::testing::Test {
   static void TearDownTestSuite() {
     test_process().world().barrier();
     folder_.reset();
+  }
+
+  // Sentences of 1 to 6 words.
+  static void prepare_pairs_too(const PrepareOptions& options) {
+    std::ofstream tsv(*folder_ / "pairs.tsv");
+    for (int i = 0; i < 600; ++i) {
+      std::string source, target;
+      for (int word = 0; word <= i % 6; ++word) {
+        source += " " + std::to_string(i * (word + 1) % 41);
+        target += " " + std::to_string(i * (word + 1) % 41 * 7);
+      }
+      tsv << source << '\t' << target << '\n';
+    }
+    tsv.close();
+    PairPrepareOptions pair_options;
+    pair_options.common = options;
+    pair_options.common.output = options.output + "_of_pairs";
+    pair_options.common.inputs.clear();
+    pair_options.common.documents = {};
+    pair_options.common.validation_fraction = 0.1;
+    pair_options.inputs.inputs = {*folder_ / "pairs.tsv"};
+    prepare_pairs(pair_options, [](const PrepareProgress&) {});
+  }
+  // An encoder-decoder, on pairs: ranks have different numbers of microbatches in some steps.
+  static Overrides pairs(const Overrides& more) {
+    return Overrides{"model.kind=encoder_decoder", "data.path=" + data_ + "_of_pairs",
+                     "train.batch_sequences=0",    "train.batch_tokens=300",
+                     "train.microbatch_tokens=60", "model.context=64"} +
+           more;
   }
 
   static Config config(const Overrides& overrides) {
@@ -128,6 +159,9 @@ TEST_P(ZeroStage, TrainsAsOneRankDoes) {
       // Ranks have different numbers of microbatches.
       {"train.batch_sequences=9", "train.microbatch_sequences=1"},
       {"model.dropout=0.1", "optim.grad_clip=0.2"},
+      {"model.embedding_norm=true", "model.output_bias=true", "model.loops=2"},
+      pairs({"model.dropout=0.1"}),
+      pairs({"model.tied_source_embedding=false", "train.microbatch_tokens=40"}),
       {"model.tied_embeddings=false", "model.norm_placement=post", "parallel.bucket_mib=0.5"},
   };
   for (const Overrides& variant : variants) {
@@ -186,6 +220,26 @@ TEST_P(ZeroStage, TakesItsShareOfTheMemory) {
   EXPECT_NEAR(static_cast<double>(engine.resident_bytes()) / parameters,
               bytes[static_cast<std::size_t>(GetParam())],
               0.05 * bytes[static_cast<std::size_t>(GetParam())]);
+}
+
+// A step of one microbatch: (n - 1)/n of the flat gradients come in, and of each block's values in forward
+// and in backward; of the tables, which are tied, for the embedding and the loss.  Buckets at borders count
+// twice at most.
+TEST_F(Zero, ParametersAreGatheredTwice) {
+  Communicator& world = test_process().world();
+  TrainingEngine engine(config({"parallel.zero=3", "train.microbatch_sequences=12", "model.layers=6"}),
+                        world);
+  engine.initialize();
+  engine.start(0);
+  engine.step(0, 0);
+  const Traffic before = engine.mesh().data().traffic();
+  engine.step(1, 0);
+  const Traffic step = engine.mesh().data().traffic() - before;
+  const double n = world.size();
+  const auto received = static_cast<double>(step.bytes_received);
+  const double once = 4.0 * static_cast<double>(engine.shards()->padded_elements()) * (n - 1) / n;
+  EXPECT_LE(received, 3.5 * once + 8 * (n + 1));
+  EXPECT_GE(received, 2.5 * once);
 }
 
 // (n - 1)/n of the flat vector comes in for gradients and as much for values; beside it two losses and the
