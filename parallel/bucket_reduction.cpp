@@ -1,10 +1,12 @@
 #include "parallel/bucket_reduction.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <glog/logging.h>
 
 #include "kernels/elementwise.h"
+#include "parallel/gradient_wire.h"
 
 namespace trireme {
 namespace {
@@ -13,10 +15,17 @@ Tensor at(const Tensor& flat, const FlatRange& range) {
   return flat.slice(0, range.begin, range.end);
 }
 
+std::int64_t largest(const std::vector<FlatRange>& ranges) {
+  std::int64_t size = 0;
+  for (const FlatRange& range : ranges) size = std::max(size, range.size());
+  return size;
+}
+
 class AllReduceBuckets final : public BucketReduction {
  public:
-  AllReduceBuckets(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes)
-      : parameters_(parameters), communicator_(communicator) {
+  AllReduceBuckets(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes,
+                   DType dtype)
+      : parameters_(parameters) {
     CHECK_GT(bucket_bytes, 0);
     const std::int64_t bucket_elements = bucket_bytes / size_bytes(DType::kFloat32);
     std::int64_t end = parameters.num_elements();  // of the bucket that is being filled
@@ -32,27 +41,35 @@ class AllReduceBuckets final : public BucketReduction {
     }
     close_bucket();
     std::reverse(buckets_.begin(), buckets_.end());
+    wire_.emplace(communicator, dtype, largest(buckets_));
   }
 
   std::vector<FlatRange> buckets() const override { return buckets_; }
   void clear(Stream stream) override { fill(parameters_.gradients(), 0.0F, stream); }
   Communicator::Ticket start(std::size_t bucket, Stream stream) override {
-    return communicator_.all_reduce(at(parameters_.gradients(), buckets_[bucket]), ReduceOp::kSum, stream);
+    return wire_->all_reduce(at(parameters_.gradients(), buckets_[bucket]), stream);
   }
-  void complete(std::size_t /*bucket*/, Stream /*stream*/) override {}
+  void complete(std::size_t /*bucket*/, Stream /*stream*/) override { wire_->arrived(); }
+  std::size_t most_under_way() const override {
+    return wire_->is_in_place() ? buckets_.size() : GradientWire::kSlots;
+  }
   Tensor sums() const override { return parameters_.gradients(); }
   std::vector<FlatRange> owned() const override { return {{0, parameters_.num_elements()}}; }
 
  private:
   const ParameterBuffer& parameters_;
-  Communicator& communicator_;
   std::vector<FlatRange> buckets_;
+  std::optional<GradientWire> wire_;
 };
 
 class ScatterBuckets final : public BucketReduction {
  public:
-  ScatterBuckets(const ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout)
-      : parameters_(parameters), communicator_(communicator), layout_(layout) {
+  ScatterBuckets(const ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout,
+                 DType dtype)
+      : parameters_(parameters),
+        communicator_(communicator),
+        layout_(layout),
+        wire_(communicator, dtype, largest(ScatterBuckets::buckets())) {
     CHECK_EQ(parameters.padded_gradients().num_elements(), layout.padded_elements());
     CHECK_EQ(communicator.size(), layout.num_ranks());
   }
@@ -66,10 +83,13 @@ class ScatterBuckets final : public BucketReduction {
   Communicator::Ticket start(std::size_t bucket, Stream stream) override {
     const Tensor all = parameters_.padded_gradients();
     const int index = static_cast<int>(bucket);
-    return communicator_.reduce_scatter(at(all, layout_.part(index, communicator_.rank())),
-                                        at(all, layout_.bucket(index)), ReduceOp::kSum, stream);
+    return wire_.reduce_scatter(at(all, layout_.part(index, communicator_.rank())),
+                                at(all, layout_.bucket(index)), stream);
   }
-  void complete(std::size_t /*bucket*/, Stream /*stream*/) override {}
+  void complete(std::size_t /*bucket*/, Stream /*stream*/) override { wire_.arrived(); }
+  std::size_t most_under_way() const override {
+    return wire_.is_in_place() ? buckets().size() : GradientWire::kSlots;
+  }
   Tensor sums() const override { return parameters_.gradients(); }
   std::vector<FlatRange> owned() const override { return layout_.parts_of(communicator_.rank()); }
 
@@ -77,15 +97,17 @@ class ScatterBuckets final : public BucketReduction {
   const ParameterBuffer& parameters_;
   Communicator& communicator_;
   const ShardedLayout layout_;
+  GradientWire wire_;
 };
 
 class ReleasedBuckets : public BucketReduction {
  public:
-  ReleasedBuckets(ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout)
+  ReleasedBuckets(ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout,
+                  DType dtype)
       : parameters_(parameters),
         communicator_(communicator),
         layout_(layout),
-        scatter_(parameters, communicator, layout),
+        scatter_(parameters, communicator, layout, dtype),
         memory_(layout.padded_elements() * size_bytes(DType::kFloat32), Pages::kSmall),
         sums_(memory_.tensor(DType::kFloat32, {layout.padded_elements()})) {}
 
@@ -94,7 +116,7 @@ class ReleasedBuckets : public BucketReduction {
     for (const FlatRange& part : owned()) fill(at(sums_, part), 0.0F, stream);
   }
   bool every_microbatch() const override { return true; }
-  std::size_t most_under_way() const override { return 2; }
+  std::size_t most_under_way() const override { return GradientWire::kSlots; }
   void sit_out(Stream stream) override {
     for (std::size_t bucket = buckets().size(); bucket-- > 0;) sit_out(bucket, stream);
   }
@@ -130,8 +152,8 @@ class ReleasedBuckets : public BucketReduction {
 class GatheredBuckets final : public ReleasedBuckets {
  public:
   GatheredBuckets(ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout,
-                  ParameterGatherer& gatherer)
-      : ReleasedBuckets(parameters, communicator, layout), gatherer_(gatherer) {}
+                  DType dtype, ParameterGatherer& gatherer)
+      : ReleasedBuckets(parameters, communicator, layout, dtype), gatherer_(gatherer) {}
 
   void begin_microbatch() override { gatherer_.begin_microbatch(); }
   Communicator::Ticket start(std::size_t bucket, Stream stream) override {
@@ -157,26 +179,28 @@ class GatheredBuckets final : public ReleasedBuckets {
 }  // namespace
 
 std::unique_ptr<BucketReduction> all_reduce_buckets(const ParameterBuffer& parameters,
-                                                    Communicator& communicator, std::int64_t bucket_bytes) {
-  return std::make_unique<AllReduceBuckets>(parameters, communicator, bucket_bytes);
+                                                    Communicator& communicator, std::int64_t bucket_bytes,
+                                                    DType dtype) {
+  return std::make_unique<AllReduceBuckets>(parameters, communicator, bucket_bytes, dtype);
 }
 
 std::unique_ptr<BucketReduction> scatter_buckets(const ParameterBuffer& parameters,
-                                                 Communicator& communicator, const ShardedLayout& layout) {
-  return std::make_unique<ScatterBuckets>(parameters, communicator, layout);
+                                                 Communicator& communicator, const ShardedLayout& layout,
+                                                 DType dtype) {
+  return std::make_unique<ScatterBuckets>(parameters, communicator, layout, dtype);
 }
 
 std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& parameters,
                                                              Communicator& communicator,
-                                                             const ShardedLayout& layout) {
-  return std::make_unique<ReleasedBuckets>(parameters, communicator, layout);
+                                                             const ShardedLayout& layout, DType dtype) {
+  return std::make_unique<ReleasedBuckets>(parameters, communicator, layout, dtype);
 }
 
 std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& parameters,
                                                              Communicator& communicator,
-                                                             const ShardedLayout& layout,
+                                                             const ShardedLayout& layout, DType dtype,
                                                              ParameterGatherer& gatherer) {
-  return std::make_unique<GatheredBuckets>(parameters, communicator, layout, gatherer);
+  return std::make_unique<GatheredBuckets>(parameters, communicator, layout, dtype, gatherer);
 }
 
 }  // namespace trireme

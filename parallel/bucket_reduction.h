@@ -40,26 +40,30 @@ class BucketReduction {
   virtual std::int64_t resident_bytes() const { return 0; }
 };
 
+// All of them: gradients travel as `dtype`, see GradientWire.
+
 // Every rank gets all sums, in place.  Buckets are of whole parameters, of about `bucket_bytes`.
 std::unique_ptr<BucketReduction> all_reduce_buckets(const ParameterBuffer& parameters,
-                                                    Communicator& communicator, std::int64_t bucket_bytes);
+                                                    Communicator& communicator, std::int64_t bucket_bytes,
+                                                    DType dtype);
 
 // Every rank gets the sums of its parts of the layout, in place, which moves half as much (ZeRO-1,
 // Rajbhandari et al. 2020).  REQUIRES: parameters.shard(layout).
 std::unique_ptr<BucketReduction> scatter_buckets(const ParameterBuffer& parameters,
-                                                 Communicator& communicator, const ShardedLayout& layout);
+                                                 Communicator& communicator, const ShardedLayout& layout,
+                                                 DType dtype);
 
 // The same in each microbatch, and added up in memory of the parts alone: that of the flat gradients is given
 // back bucket by bucket (ZeRO-2), so that there is never more of it than backward has filled and not yet
 // summed.
 std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& parameters,
                                                              Communicator& communicator,
-                                                             const ShardedLayout& layout);
+                                                             const ShardedLayout& layout, DType dtype);
 
 // The same where values are in memory only while they are used (ZeRO-3); the gatherer outlives it.
 std::unique_ptr<BucketReduction> scatter_buckets_and_release(ParameterBuffer& parameters,
                                                              Communicator& communicator,
-                                                             const ShardedLayout& layout,
+                                                             const ShardedLayout& layout, DType dtype,
                                                              ParameterGatherer& gatherer);
 
 }  // namespace trireme

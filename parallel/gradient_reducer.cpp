@@ -8,7 +8,8 @@ namespace trireme {
 
 GradientReducer::GradientReducer(const ParameterBuffer& parameters, Communicator& communicator,
                                  std::int64_t bucket_bytes)
-    : GradientReducer(parameters, communicator, all_reduce_buckets(parameters, communicator, bucket_bytes)) {}
+    : GradientReducer(parameters, communicator,
+                      all_reduce_buckets(parameters, communicator, bucket_bytes, DType::kFloat32)) {}
 
 GradientReducer::GradientReducer(const ParameterBuffer& parameters, Communicator& communicator,
                                  std::unique_ptr<BucketReduction> reduction)

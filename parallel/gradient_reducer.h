@@ -25,7 +25,7 @@ class GradientReducer {
   // `parameters` and the communicators outlive the reducer.
   GradientReducer(const ParameterBuffer& parameters, Communicator& communicator,
                   std::unique_ptr<BucketReduction> reduction);
-  // By all_reduce, in buckets of about so many bytes.
+  // By all_reduce as float32, in buckets of about so many bytes.
   GradientReducer(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes);
 
   // Before a step: gradients are zero.

@@ -104,9 +104,10 @@ struct CheckpointConfig {
 };
 
 struct ParallelConfig {
-  std::int64_t data = 0;     // 0: all ranks
-  double bucket_mib = 25.0;  // gradients summed at a time
-  std::int64_t zero = 0;     // 0 | 1 | 2 | 3: what data ranks share among them
+  std::int64_t data = 0;                   // 0: all ranks
+  double bucket_mib = 25.0;                // gradients summed at a time
+  std::string gradient_dtype = "float32";  // float32 | bfloat16
+  std::int64_t zero = 0;                   // 0 | 1 | 2 | 3: what data ranks share among them
 };
 
 struct Config {

@@ -48,12 +48,13 @@ std::unique_ptr<BucketReduction> make_reduction(const ParallelConfig& config, Pa
                                                 const std::optional<ShardedLayout>& shards,
                                                 std::optional<ParameterGatherer>& gatherer,
                                                 Communicator& data) {
-  if (!shards) return all_reduce_buckets(parameters, data, bucket_bytes(config));
-  if (config.zero == 1) return scatter_buckets(parameters, data, *shards);
-  if (config.zero == 2) return scatter_buckets_and_release(parameters, data, *shards);
+  const DType dtype = config.gradient_dtype == "bfloat16" ? DType::kBfloat16 : DType::kFloat32;
+  if (!shards) return all_reduce_buckets(parameters, data, bucket_bytes(config), dtype);
+  if (config.zero == 1) return scatter_buckets(parameters, data, *shards, dtype);
+  if (config.zero == 2) return scatter_buckets_and_release(parameters, data, *shards, dtype);
   gatherer.emplace(parameters, data, *shards);
   parameters.gather_by(&*gatherer);
-  return scatter_buckets_and_release(parameters, data, *shards, *gatherer);
+  return scatter_buckets_and_release(parameters, data, *shards, dtype, *gatherer);
 }
 
 // Whose ranks have different elements of the gradient, when it has been summed.

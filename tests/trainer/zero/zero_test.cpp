@@ -204,7 +204,18 @@ TEST_P(ZeroStage, PassesOverStepsThatAreNotFinite) {
   EXPECT_TRUE(engine.step(2, 1).finite);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stages, ZeroStage, ::testing::Values(1, 2, 3));
+INSTANTIATE_TEST_SUITE_P(Stages, ZeroStage, ::testing::Values(0, 1, 2, 3));
+
+// Rounded gradients lead to nearly the same place: AdamW moves each parameter by about the learning rate, of
+// which bfloat16 can turn the share that is noise.
+TEST_P(ZeroStage, TakesGradientsInBfloat16) {
+  const Course found = on_all(sharded({"parallel.gradient_dtype=bfloat16"}));
+  const Course expected = on_one_rank({});
+  EXPECT_NEAR(found.steps[0].loss, expected.steps[0].loss, 1e-6);
+  EXPECT_NEAR(found.steps[0].grad_norm, expected.steps[0].grad_norm, 1e-2 * expected.steps[0].grad_norm);
+  EXPECT_NEAR(found.steps.back().loss, expected.steps.back().loss, 1e-2);
+  EXPECT_EQ(found.values == on_all(sharded()).values, test_process().world().size() == 1);
+}
 
 // Between steps: 4 bytes for each of value, gradient and two moments of a parameter, of which a rank has its
 // shares alone.
