@@ -1,6 +1,7 @@
 // What is done with a bucket of gradients when all of it is there.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -40,7 +41,7 @@ class BucketReduction {
   virtual std::int64_t resident_bytes() const { return 0; }
 };
 
-// All of them: gradients travel as `dtype`, see GradientWire.
+// Gradients travel as `dtype`, see GradientWire.  What these are made of outlives them.
 
 // Every rank gets all sums, in place.  Buckets are of whole parameters, of about `bucket_bytes`.
 std::unique_ptr<BucketReduction> all_reduce_buckets(const ParameterBuffer& parameters,

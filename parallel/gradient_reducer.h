@@ -13,8 +13,8 @@
 namespace trireme {
 
 // The flat gradients are cut into buckets.  When the last gradient of a bucket is ready its reduction starts,
-// on the communicator's stream: nothing is copied.  Buckets start in the same order on every rank, from the
-// end, whatever the order of the marks.
+// on the communicator's stream; what that is, the BucketReduction says.  Buckets start in the same order on
+// every rank, from the end, whatever the order of the marks.
 //
 //     reducer.clear(stream);
 //     reducer.begin(is_last_microbatch);
@@ -28,7 +28,7 @@ class GradientReducer {
   // By all_reduce as float32, in buckets of about so many bytes.
   GradientReducer(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes);
 
-  // Before a step: gradients are zero.
+  // Before a step: makes gradients zero.
   void clear(Stream stream) { reduction_->clear(stream); }
   // Before each backward pass.  Marks count in the last microbatch of a step; in all of them, where gradients
   // are given away after each.

@@ -74,7 +74,10 @@ void Trainer::open_run_directory() {
 }
 
 CheckpointContents Trainer::checkpoint_contents() {
-  CHECK(!engine_.shards()) << "checkpoints know nothing of shards";
+  if (engine_.shards()) {
+    throw UserError("parallel.zero", "checkpoints can't hold yet what ranks share among them",
+                    "set parallel.zero = 0");
+  }
   CheckpointContents contents;
   contents.layout = layout_of(engine_.task().parameters());
   contents.tensors = {{"parameters", engine_.task().parameters().values()},

@@ -104,11 +104,11 @@ Validation TrainingEngine::validate() {
 }
 
 void TrainingEngine::share_values() {
+  if (!shards_) return;
   if (gatherer_) {
     drop_values();
-    gatherer_->keep_own();
+    return gatherer_->keep_own();
   }
-  if (!shards_ || gatherer_) return;
   Communicator& data = mesh_.data();
   const Tensor values = task_->parameters().padded_values();
   Communicator::Ticket last = 0;

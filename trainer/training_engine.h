@@ -38,13 +38,14 @@ class TrainingEngine {
   Task& task() { return *task_; }
   AdamW& optimizer() { return optimizer_; }
 
-  // How the data axis shares the rank's flat vectors, all of them in place: with parallel.zero >= 1 the
-  // optimizer's moments, of which this rank has shards()->parts_of(mesh().data().rank()) alone.
+  // How the data axis shares the rank's flat vectors, if parallel.zero >= 1: the optimizer's moments, and
+  // with 3 also the values, of which this rank has shards()->parts_of(mesh().data().rank()) alone, in place.
   const std::optional<ShardedLayout>& shards() const { return shards_; }
 
   // Draws the parameters' values.
   void initialize();
-  // After the parameters' values, of this rank's parts at least, were written from outside.
+  // Brings the ranks' parts together.  After the values, of this rank's parts at least, were written from
+  // outside.
   void share_values();
   // All values of this rank's share of the parameters, laid out as in task().parameters(); valid until the
   // next step.
