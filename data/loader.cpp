@@ -80,6 +80,12 @@ std::int64_t microbatches_per_step(const BatchPlan& plan) {
   return (rows + plan.microbatch_sequences - 1) / plan.microbatch_sequences;
 }
 
+std::int64_t microbatches_more(const BatchPlan& plan) {
+  BatchPlan last = plan;  // which has as many rows as any
+  last.rank = plan.num_ranks - 1;
+  return microbatches_per_step(last) - microbatches_per_step(plan);
+}
+
 void check_length(const TokenDataset& dataset, std::int64_t tokens_per_sequence) {
   CHECK_GT(tokens_per_sequence, 0);
   if (Sampler::windows_in(dataset.num_tokens(), tokens_per_sequence) > 0) return;

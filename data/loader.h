@@ -35,6 +35,8 @@ RowRange rows_of_rank(std::int64_t num_rows, int rank, int num_ranks);
 
 // Microbatches of this rank in a step, all full but perhaps the last.
 std::int64_t microbatches_per_step(const BatchPlan& plan);
+// How many more the rank has that has the most.
+std::int64_t microbatches_more(const BatchPlan& plan);
 
 // Throws the UserError for a split in which not even one sequence finds room.
 void check_length(const TokenDataset& dataset, std::int64_t tokens_per_sequence);

@@ -36,6 +36,7 @@ struct PairBatch {
   std::int64_t step_source_tokens = 0;  // ends counted, padding not
   std::int64_t step_target_tokens = 0;  // what the mean loss is a mean over
   bool ends_step = false;               // this rank's last microbatch of the step
+  std::int64_t microbatches_more = 0;   // that the rank with the most of them has in the step
 };
 
 // Lengths to which rows are padded at least, ends counted.

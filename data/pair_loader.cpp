@@ -88,7 +88,13 @@ void PairLoader::begin_step() {
   }
   rows_ = rows_of_rank(static_cast<std::int64_t>(pairs_.size()), plan_.rank, plan_.num_ranks);
   const std::int64_t rows_at_once = plan_.microbatch_tokens / longest;
-  num_microbatches_ = (rows_.size() + rows_at_once - 1) / rows_at_once;
+  const auto microbatches_of = [&](const RowRange& rows) {
+    return (rows.size() + rows_at_once - 1) / rows_at_once;
+  };
+  num_microbatches_ = microbatches_of(rows_);
+  // The last rank has as many rows as any.
+  most_microbatches_ = microbatches_of(
+      rows_of_rank(static_cast<std::int64_t>(pairs_.size()), plan_.num_ranks - 1, plan_.num_ranks));
   microbatch_ = 0;
 }
 
@@ -106,6 +112,7 @@ void PairLoader::fill(PairBatch& batch) {
   batch.step_source_tokens = step_source_tokens_;
   batch.step_target_tokens = step_target_tokens_;
   batch.ends_step = microbatch_ == num_microbatches_;
+  batch.microbatches_more = most_microbatches_ - num_microbatches_;
 }
 
 }  // namespace trireme

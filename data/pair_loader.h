@@ -58,7 +58,8 @@ class PairLoader {
   std::int64_t first_sample_ = 0;           // of the step
   RowRange rows_;                           // of pairs_: this rank's
   std::int64_t num_microbatches_ = 0;
-  std::int64_t microbatch_ = 0;  // the next one
+  std::int64_t most_microbatches_ = 0;  // of any rank
+  std::int64_t microbatch_ = 0;         // the next one
   PaddedLengths step_lengths_;
   std::int64_t step_source_tokens_ = 0;
   std::int64_t step_target_tokens_ = 0;

@@ -1,6 +1,7 @@
 // A stretch of flat memory.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace trireme {
@@ -19,6 +20,12 @@ inline FlatRange share_of(std::int64_t size, int rank, int num_ranks) {
   const std::int64_t more = size % num_ranks;
   const std::int64_t begin = rank * each + (rank < more ? rank : more);
   return {begin, begin + each + (rank < more ? 1 : 0)};
+}
+
+// What both have; empty if nothing.
+inline FlatRange common_part(const FlatRange& a, const FlatRange& b) {
+  const std::int64_t begin = std::max(a.begin, b.begin);
+  return {begin, std::max(begin, std::min(a.end, b.end))};
 }
 
 }  // namespace trireme

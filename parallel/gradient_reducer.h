@@ -2,33 +2,40 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <memory>
 #include <vector>
 
+#include "parallel/bucket_reduction.h"
 #include "parallel/communicator.h"
 #include "parallel/parameter_buffer.h"
 
 namespace trireme {
 
+// The flat gradients are cut into buckets.  When the last gradient of a bucket is ready its reduction starts,
+// on the communicator's stream; what that is, the BucketReduction says.  Buckets start in the same order on
+// every rank, from the end, whatever the order of the marks.
+//
 // Where several ranks of a model each have a part of a gradient's sum (Replica::is_partial), those come
-// first: a bucket's parts are summed over their groups, with one message for all, then the bucket over the
-// data axis.
+// first: some parameters' at a time, with one message for each group.  Those of stages, which get there at
+// different times, wait for finish(), and their bucket and all behind it with them.
 //
-// Cuts the flat gradient buffer into buckets of about `bucket_bytes`, whole parameters each, from its end.
-// When the last gradient of a bucket is ready its all-reduce starts, on the communicator's stream, in place:
-// nothing is copied.  Buckets start in the same order on every rank, whatever the order of the marks.
-//
+//     reducer.clear(stream);
 //     reducer.begin(is_last_microbatch);
 //     model.backward(..., reducer);        // layers call mark_ready(parameter)
-//     reducer.finish(stream);              // after the last microbatch: gradients are the sum over the axis
+//     reducer.finish(stream);              // after the last microbatch: sums() are the sum over the axis
 class GradientReducer {
  public:
-  // Both outlive the reducer.
-  // Ranks of a model that share its layers sum partial gradients bucket by bucket, so they must cut alike,
-  // though their shares differ in size: parameters count with a `ranks_per_layer`-th of the whole.
-  GradientReducer(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes,
-                  int ranks_per_layer = 1);
+  // `parameters` and the communicators outlive the reducer.
+  GradientReducer(const ParameterBuffer& parameters, Communicator& communicator,
+                  std::unique_ptr<BucketReduction> reduction);
+  // By all_reduce as float32, in buckets of about so many bytes.
+  GradientReducer(const ParameterBuffer& parameters, Communicator& communicator, std::int64_t bucket_bytes);
 
-  // Before each backward pass.  Only in the last microbatch of a step do marks count.
+  // Before a step: makes gradients zero.
+  void clear(Stream stream) { reduction_->clear(stream); }
+  // Before each backward pass.  Marks count in the last microbatch of a step; in all of them, where gradients
+  // are given away after each.
   void begin(bool is_last_microbatch);
   // While there is more to come, gradients that are marked get more in the same step: such marks don't count.
   // Weights that are used in a loop do, and a pipeline, whose chunks have their last microbatches at times of
@@ -36,38 +43,55 @@ class GradientReducer {
   void expect_more(bool more_to_come) { more_to_come_ = more_to_come; }
   // This rank's gradient of the parameter is complete and won't be touched before finish().
   void mark_ready(const Parameter& parameter, Stream stream);
+  // After this rank's last microbatch: others have so many more.  Where gradients are given away after each,
+  // it takes part in their sums with nothing to add.
+  void sit_out(std::int64_t microbatches, Stream stream);
   // Waits for all buckets.  CHECKs that every parameter was marked.
   void finish(Stream stream);
 
+  // After finish(): flat like the gradients; the elements that this rank has the sums of.
+  Tensor sums() const { return reduction_->sums(); }
+  std::vector<FlatRange> owned() const { return reduction_->owned(); }
+  // Memory that the sums take beside the gradients.
+  std::int64_t resident_bytes() const { return reduction_->resident_bytes(); }
   int num_buckets() const { return static_cast<int>(buckets_.size()); }
 
  private:
-  struct PartialSums {
-    Communicator* group = nullptr;
-    std::vector<Tensor> gradients;
-  };
   struct Bucket {
-    Tensor gradients;
-    std::vector<PartialSums> partial;  // in the order in which groups come up: the same on all their ranks
-    bool spans_stages = false;         // some of them: then the bucket waits for finish()
     int num_parameters = 0;
     int num_waiting = 0;
   };
+  struct BucketSpan {  // of a parameter
+    std::size_t begin = 0;
+    std::size_t end = 0;
+  };
 
+  struct UnderWay {
+    std::size_t bucket = 0;
+    Communicator::Ticket ticket = 0;
+  };
+
+  // Takes those of `held` that are partial to their sums, and counts them as complete.
+  void sum_partial(std::vector<const Parameter*>& held, Stream stream);
+  void complete(const Parameter& parameter, Stream stream);
   void start_full_buckets(Stream stream);
-  void start(const Bucket& bucket, Stream stream);
-  void add_partial(Bucket& bucket, const Parameter& parameter) const;
-  static void sum_partial(const Bucket& bucket, Stream stream);
+  void complete_until(std::size_t num_under_way, Stream stream);
+  void check_all_marked() const;
 
   const ParameterBuffer& parameters_;
   Communicator& communicator_;
+  const std::unique_ptr<BucketReduction> reduction_;
   std::vector<Bucket> buckets_;
-  std::vector<int> bucket_of_parameter_;
+  std::vector<BucketSpan> buckets_of_parameter_;
   std::vector<bool> ready_;
-  std::size_t next_bucket_ = 0;
+  std::vector<const Parameter*> held_;             // marked, with partial sums, which come next
+  std::vector<const Parameter*> held_for_stages_;  // in finish()
+  Stream stream_;                                  // of the last mark
+  std::size_t num_left_ = 0;                       // buckets that haven't started, the first ones
+  std::deque<UnderWay> under_way_;
   bool counting_ = false;
+  bool is_last_microbatch_ = false;
   bool more_to_come_ = false;
-  Communicator::Ticket last_ticket_ = 0;
 };
 
 }  // namespace trireme

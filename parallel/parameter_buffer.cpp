@@ -8,6 +8,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/random.h"
 #include "kernels/rng.h"
+#include "parallel/parameter_gatherer.h"
 
 namespace trireme {
 namespace {
@@ -48,36 +49,66 @@ void ParameterBuffer::add_replica(const Parameter& parameter, const Replica& rep
 
 void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
   CHECK(!values_) << "allocate() is called twice";
-  const auto allocate_flat = [&](Buffer& buffer, Tensor& flat, Tensor Parameter::*part) {
-    buffer = Buffer(num_elements_ * size_bytes(DType::kFloat32), device);
-    buffer.zero();
-    flat = buffer.tensor(DType::kFloat32, {num_elements_});
+  map(num_elements_, memory, Pages::kLarge, device);
+}
+
+void ParameterBuffer::shard(const ShardedLayout& layout) {
+  CHECK(gradients_ && gradients_.device().is_cpu());
+  CHECK_EQ(layout.num_elements(), num_elements_);
+  map(layout.padded_elements(), ParameterMemory::kValuesAndGradients, Pages::kSmall, {});
+}
+
+void ParameterBuffer::map(std::int64_t padded_elements, ParameterMemory memory, Pages pages, Device device) {
+  const auto map_flat = [&](PagedBuffer& buffer, Tensor& padded, Tensor& flat, Tensor Parameter::*part) {
+    buffer = PagedBuffer(padded_elements * size_bytes(DType::kFloat32), pages, device);
+    padded = buffer.tensor(DType::kFloat32, {padded_elements});
+    flat = padded.slice(0, 0, num_elements_);
     for (Parameter& parameter : parameters_) {
       const std::int64_t end = parameter.offset + parameter.shape.num_elements();
       parameter.*part = flat.slice(0, parameter.offset, end).view(parameter.shape);
     }
   };
   if (memory == ParameterMemory::kNone) return;
-  allocate_flat(value_memory_, values_, &Parameter::value);
+  map_flat(value_memory_, padded_values_, values_, &Parameter::value);
   if (memory == ParameterMemory::kValues) return;
-  allocate_flat(gradient_memory_, gradients_, &Parameter::gradient);
+  map_flat(gradient_memory_, padded_gradients_, gradients_, &Parameter::gradient);
 }
 
-std::vector<FlatRange> ParameterBuffer::owned_ranges() const {
-  std::vector<FlatRange> owned;
-  std::int64_t begin = 0;
-  const auto leave_out = [&](std::int64_t first, std::int64_t end) {
-    if (begin < first) owned.push_back({begin, first});
-    begin = end;
-  };
+void ParameterBuffer::release_values(const FlatRange& range) {
+  const std::int64_t size = size_bytes(DType::kFloat32);
+  value_memory_.release(range.begin * size, range.end * size);
+}
+
+void ParameterBuffer::release_gradients(const FlatRange& range) {
+  const std::int64_t size = size_bytes(DType::kFloat32);
+  gradient_memory_.release(range.begin * size, range.end * size);
+}
+
+std::int64_t ParameterBuffer::resident_bytes() const {
+  return value_memory_.resident_bytes() + gradient_memory_.resident_bytes();
+}
+
+FlatRange ParameterBuffer::range_of(std::string_view name_prefix) const {
+  FlatRange range;
   for (const Parameter& parameter : parameters_) {
-    for (const Replica& replica : parameter.replicas) {
-      if (replica.group->rank() > 0)
-        leave_out(parameter.offset + replica.elements.begin, parameter.offset + replica.elements.end);
-    }
+    if (!parameter.name.starts_with(name_prefix)) continue;
+    if (range.size() == 0) range.begin = parameter.offset;
+    range.end = parameter.offset + parameter.shape.num_elements();
   }
-  leave_out(num_elements_, num_elements_);
-  return owned;
+  return range;
+}
+
+ParametersInUse::ParametersInUse(const ParameterBuffer& parameters, const FlatRange& range, Stream stream)
+    : gatherer_(parameters.gatherer_), range_(range) {
+  if (gatherer_ != nullptr) gatherer_->use(range_, stream);
+}
+
+ParametersInUse::ParametersInUse(const ParameterBuffer& parameters, const Parameter& parameter, Stream stream)
+    : ParametersInUse(parameters, {parameter.offset, parameter.offset + parameter.shape.num_elements()},
+                      stream) {}
+
+ParametersInUse::~ParametersInUse() {
+  if (gatherer_ != nullptr) gatherer_->release(range_);
 }
 
 void ParameterBuffer::initialize(std::uint64_t seed) {

@@ -4,13 +4,18 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "kernels/buffer.h"
+#include "kernels/paged_buffer.h"
+#include "kernels/stream.h"
 #include "kernels/tensor.h"
 #include "parallel/parameter_part.h"
+#include "parallel/sharded_layout.h"
 
 namespace trireme {
+
+class ParameterGatherer;
 
 // How a parameter's first values are drawn: all alike, or from a normal distribution around 0.
 struct Initializer {
@@ -48,31 +53,67 @@ class ParameterBuffer {
   // Says that other ranks have elements of a parameter of this buffer, too.
   void add_replica(const Parameter& parameter, const Replica& replica);
 
-  // Makes the flat buffers; gradients are zero, values unset.
+  // Makes the flat buffers, all zero.
   void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {});
+  // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  REQUIRES:
+  // allocated with gradients, on the CPU.
+  void shard(const ShardedLayout& layout);
+  // Gives back the memory of elements [begin, end) of the padded values or gradients, which are zero from
+  // here on until somebody writes them.  REQUIRES: whole pages, after shard().
+  void release_values(const FlatRange& range);
+  void release_gradients(const FlatRange& range);
+  // What both take of the memory at this moment.
+  std::int64_t resident_bytes() const;
+
+  // From here on values are in memory only while somebody says that they are used, see ParametersInUse.  The
+  // gatherer, of these parameters, outlives their uses.
+  void gather_by(ParameterGatherer* gatherer) { gatherer_ = gatherer; }
+  // From the first to the last parameter whose name begins so; empty if there is none.
+  FlatRange range_of(std::string_view name_prefix) const;
+
   // Draws every value by (seed, name, index within the whole parameter), so any layout of ranks draws the
   // same.
   void initialize(std::uint64_t seed);
 
   const std::deque<Parameter>& parameters() const { return parameters_; }
-  // Ranges of the flat buffers which together are all but what ranks before this one in a group of replicas
-  // own; gaps may be in them.
-  std::vector<FlatRange> owned_ranges() const;
-
   // The whole flat buffers, alignment gaps (always zero) included; one dimension.
   Tensor values() const { return values_; }
   Tensor gradients() const { return gradients_; }
+  // The same with the padding of shard().
+  Tensor padded_values() const { return padded_values_; }
+  Tensor padded_gradients() const { return padded_gradients_; }
   std::int64_t num_elements() const { return num_elements_; }      // with gaps
   std::int64_t num_parameters() const { return num_parameters_; }  // without
 
  private:
+  friend class ParametersInUse;
+  void map(std::int64_t padded_elements, ParameterMemory memory, Pages pages, Device device);
+
   std::deque<Parameter> parameters_;
   std::int64_t num_elements_ = 0;
   std::int64_t num_parameters_ = 0;
-  Buffer value_memory_;
-  Buffer gradient_memory_;
+  ParameterGatherer* gatherer_ = nullptr;
+  PagedBuffer value_memory_;
+  PagedBuffer gradient_memory_;
+  Tensor padded_values_;
+  Tensor padded_gradients_;
   Tensor values_;
   Tensor gradients_;
+};
+
+// While it lives, the values of a range of the flat buffers, or of a parameter, may be read.  Costs nothing
+// but where ranks share values.
+class ParametersInUse {
+ public:
+  ParametersInUse(const ParameterBuffer& parameters, const FlatRange& range, Stream stream);
+  ParametersInUse(const ParameterBuffer& parameters, const Parameter& parameter, Stream stream);
+  ~ParametersInUse();
+  ParametersInUse(const ParametersInUse&) = delete;
+  ParametersInUse& operator=(const ParametersInUse&) = delete;
+
+ private:
+  ParameterGatherer* const gatherer_;
+  const FlatRange range_;
 };
 
 }  // namespace trireme

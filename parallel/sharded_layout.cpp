@@ -13,12 +13,14 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
 
 }  // namespace
 
-ShardedLayout::ShardedLayout(std::int64_t num_elements, int num_ranks, std::int64_t bucket_elements)
+ShardedLayout::ShardedLayout(std::int64_t num_elements, int num_ranks, std::int64_t bucket_elements,
+                             std::int64_t alignment)
     : num_elements_(num_elements), num_ranks_(num_ranks) {
   CHECK_GT(num_elements, 0);
   CHECK_GT(num_ranks, 0);
   CHECK_GT(bucket_elements, 0);
-  const std::int64_t unit = kAlignmentElements * num_ranks;
+  CHECK_GT(alignment, 0);
+  const std::int64_t unit = alignment * num_ranks;
   padded_elements_ = round_up(num_elements, unit);
   bucket_elements_ = std::min(padded_elements_, round_up(bucket_elements, unit));
   num_buckets_ = static_cast<int>((padded_elements_ + bucket_elements_ - 1) / bucket_elements_);
@@ -41,6 +43,16 @@ FlatRange ShardedLayout::part(int bucket, int rank) const {
 FlatRange ShardedLayout::part_in_shard(int bucket) const {
   const FlatRange whole = this->bucket(bucket);
   return {whole.begin / num_ranks_, whole.end / num_ranks_};
+}
+
+std::vector<FlatRange> ShardedLayout::parts_of(int rank) const {
+  std::vector<FlatRange> parts;
+  for (int bucket = 0; bucket < num_buckets_; ++bucket) {
+    const FlatRange part = this->part(bucket, rank);
+    const std::int64_t end = std::min(part.end, num_elements_);
+    if (part.begin < end) parts.push_back({part.begin, end});
+  }
+  return parts;
 }
 
 FlatRange ShardedLayout::buckets_of(const FlatRange& range) const {

@@ -2,24 +2,31 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "kernels/dtype.h"
+#include "kernels/paged_buffer.h"
 #include "parallel/flat_range.h"
 
 namespace trireme {
 
 // Cuts a buffer of `num_elements` into buckets from its end, as backward fills it, and each bucket into equal
-// parts, one per rank, of a multiple of 64 elements.  So a bucket is reduce-scattered and gathered by one
-// call with no copy, wherever parameters begin and end, and what a rank owns of it is contiguous.  The buffer
-// is padded at its end.
+// parts, one per rank, of a multiple of `alignment` elements.  So a bucket is reduce-scattered and gathered
+// by one call with no copy, wherever parameters begin and end, and what a rank owns of it is contiguous.  The
+// buffer is padded at its end.
 //
 //     | bucket 0 ......| bucket 1 ......| bucket 2 ...... pad|     3 buckets, 2 ranks; backward fills 2 first
 //     | r0 ... | r1 ...| r0 ... | r1 ...| r0 ...  | r1 ... pad|
 class ShardedLayout {
  public:
   static constexpr std::int64_t kAlignmentElements = 64;
+  // float32 elements of a page of PagedBuffer: with parts of whole pages each comes and goes by itself.
+  static constexpr std::int64_t kPageElements = PagedBuffer::kPageBytes / size_bytes(DType::kFloat32);
 
-  // Buckets have about `bucket_elements`: that rounded up to 64 per rank; the first one may be smaller.
-  ShardedLayout(std::int64_t num_elements, int num_ranks, std::int64_t bucket_elements);
+  // Buckets have about `bucket_elements`: that rounded up to `alignment` per rank; the first one may be
+  // smaller.
+  ShardedLayout(std::int64_t num_elements, int num_ranks, std::int64_t bucket_elements,
+                std::int64_t alignment = kAlignmentElements);
 
   std::int64_t num_elements() const { return num_elements_; }
   std::int64_t padded_elements() const { return padded_elements_; }  // what the flat buffers need to have
@@ -32,6 +39,8 @@ class ShardedLayout {
   // parts of all buckets one behind the other.
   FlatRange part(int bucket, int rank) const;
   FlatRange part_in_shard(int bucket) const;
+  // All that `rank` owns, in the flat buffer, without padding.
+  std::vector<FlatRange> parts_of(int rank) const;
   // The buckets that `range` of the flat buffer touches, as [begin, end).
   FlatRange buckets_of(const FlatRange& range) const;
 

@@ -105,13 +105,15 @@ struct CheckpointConfig {
 };
 
 struct ParallelConfig {
-  std::int64_t data = 0;          // 0: all ranks that remain
-  std::int64_t tensor = 1;        // ranks that share each layer; 0: all that remain
-  std::int64_t pipeline = 1;      // stages that share the layers; 0: all that remain
-  std::string schedule = "1f1b";  // gpipe | 1f1b | interleaved | zero_bubble
-  std::int64_t chunks = 1;        // parts of the model on each stage, under interleaved
-  std::string pipeline_layers;    // of each part: "4,4,3"; empty: shared by cost
-  double bucket_mib = 25.0;       // gradients summed at a time
+  std::int64_t data = 0;                   // 0: all ranks that remain
+  std::int64_t tensor = 1;                 // ranks that share each layer; 0: all that remain
+  std::int64_t pipeline = 1;               // stages that share the layers; 0: all that remain
+  std::string schedule = "1f1b";           // gpipe | 1f1b | interleaved | zero_bubble
+  std::int64_t chunks = 1;                 // parts of the model on each stage, under interleaved
+  std::string pipeline_layers;             // of each part: "4,4,3"; empty: shared by cost
+  double bucket_mib = 25.0;                // gradients summed at a time
+  std::string gradient_dtype = "float32";  // float32 | bfloat16
+  std::int64_t zero = 0;                   // 0 | 1 | 2 | 3: what data ranks share among them
 };
 
 struct Config {

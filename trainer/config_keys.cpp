@@ -229,6 +229,12 @@ std::vector<ConfigKey> make_keys() {
        "cost."},
       {TRIREME_KEY(parallel, bucket_mib), between(1e-3, 65536),
        "Gradients summed over ranks at a time, in MiB; the sum of one overlaps computing the next."},
+      {TRIREME_KEY(parallel, gradient_dtype), one_of({"float32", "bfloat16"}),
+       "Type in which gradients travel between ranks; bfloat16 halves the bytes and rounds what each sends "
+       "and the sum."},
+      {TRIREME_KEY(parallel, zero), count(0, 3),
+       "What replicas share among them instead of each having all: 1 the optimizer's state, 2 gradients, "
+       "too, 3 also parameters while they aren't used; 0 nothing."},
   };
 }
 #undef TRIREME_KEY

@@ -74,6 +74,7 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
   const auto microbatches = static_cast<int>(batches_.size());
   Stage stage(model_, microbatch, microbatches, mesh_.pipeline().size(), loss_2.slice(0, 0, 1), reducer);
   runner_.run(stage, microbatches, stream);
+  reducer.sit_out(microbatches_more(plan_), stream);
   return {.samples = batch_sequences_,
           .tokens = tokens,
           .targets = tokens,

@@ -90,6 +90,11 @@ void check_layout(const Config& config, const MeshLayout& mesh) {
   if (const int stages = mesh.size(Axis::kPipeline); stages > 1)
     check_whole_models(config, "parallel.pipeline", stages);
   check_chunks(config, mesh.size(Axis::kPipeline));
+  if (config.parallel.zero >= 2 && mesh.size(Axis::kPipeline) > 1) {
+    refuse("parallel.zero", std::to_string(config.parallel.zero),
+           "would sum gradients over replicas for each microbatch of each stage of the pipeline",
+           "set parallel.zero = 1, or do without the pipeline");
+  }
 }
 
 }  // namespace trireme

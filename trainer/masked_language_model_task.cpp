@@ -75,6 +75,7 @@ StepSize MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientRe
     model_.forward_backward(loss_2.slice(0, 0, 1), inputs_BT, tensors_of(masked_),
                             1.0F / static_cast<float>(targets), reducer, pass);
   }
+  reducer.sit_out(microbatches_more(plan_), stream);
   return {.samples = batch_sequences_,
           .tokens = batch_sequences_ * context,
           .targets = targets,

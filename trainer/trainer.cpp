@@ -88,11 +88,14 @@ CheckpointContents Trainer::checkpoint_contents() {
   const WholeLayout whole = whole_layout(TransformerOptions::from_json(contents.model_json, "[model]"));
   contents.layout = whole.entries;
   contents.num_elements = whole.num_elements;
-  const CheckpointPieces pieces = replicated_over(
-      engine_.mesh().data(), pieces_of(parameters, contents.layout), parameters.num_elements());
-  contents.tensors = {{"parameters", parameters.values(), pieces},
-                      {"adam_m", engine_.optimizer().first_moment(), pieces},
-                      {"adam_v", engine_.optimizer().second_moment(), pieces}};
+  Communicator& data = engine_.mesh().data();
+  const CheckpointPieces share = pieces_of(parameters, contents.layout);
+  const CheckpointPieces everywhere = replicated_over(data, share, parameters.num_elements());
+  const CheckpointPieces sharded =
+      engine_.shards() ? sharded_over(data, share, *engine_.shards()) : everywhere;
+  contents.tensors = {{"parameters", parameters.values(), engine_.shares_values() ? sharded : everywhere},
+                      {"adam_m", engine_.optimizer().first_moment(), sharded},
+                      {"adam_v", engine_.optimizer().second_moment(), sharded}};
   contents.state = state_;
   contents.changeable_keys = {"dropout", "attention_dropout", "init_stddev"};
   return contents;
@@ -107,6 +110,7 @@ void Trainer::resume_or_initialize() {
     CheckpointContents contents = checkpoint_contents();
     if (const auto folder = load_newest_checkpoint(directory_, contents, process_.world())) {
       state_ = contents.state;
+      engine_.share_values();
       // Before pairs came, checkpoints knew no tokens: each sequence had as many.
       if (state_.tokens < 0) state_.tokens = state_.samples * config_.model.context;
       from = folder->filename();
@@ -133,6 +137,7 @@ std::string Trainer::initialize() {
                     "set the keys of [model] as the checkpoint has them");
   }
   load_tensors(folder, manifest, ours.layout, {ours.tensors.front()}, process_.world());
+  engine_.share_values();
   return folder.string();
 }
 
@@ -217,7 +222,7 @@ void Trainer::log_step(const StepResult& result) {
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
   traffic_.pause();
-  const Validation found = engine_.task().validate();
+  const Validation found = engine_.validate();
   traffic_.resume();
   if (log_ != nullptr) log_->validation(state_.step, found);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it

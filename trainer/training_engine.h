@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <optional>
 
 #include "kernels/buffer.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/mesh.h"
+#include "parallel/parameter_gatherer.h"
+#include "parallel/sharded_layout.h"
 #include "trainer/config.h"
 #include "trainer/optim/adamw.h"
 #include "trainer/optim/grad_clip.h"
@@ -39,27 +41,45 @@ class TrainingEngine {
   Task& task() { return *task_; }
   AdamW& optimizer() { return optimizer_; }
 
+  // How the data axis shares the rank's flat vectors, if parallel.zero >= 1: the optimizer's moments, and
+  // with 3 also the values, of which this rank has shards()->parts_of(mesh().data().rank()) alone, in place.
+  const std::optional<ShardedLayout>& shards() const { return shards_; }
+  bool shares_values() const { return gatherer_.has_value(); }
+
   // Draws the parameters' values.
   void initialize();
+  // Brings the ranks' parts together.  After the values, of this rank's parts at least, were written from
+  // outside.
+  void share_values();
+  // All values of this rank's share of the parameters, laid out as in task().parameters(); valid until the
+  // next step.
+  Tensor gather_values();
+  // Gathers values first, if ranks share them: sequences to validate on are not the same number on each rank.
+  Validation validate();
+  // Memory that this rank's parameters, gradients and moments take at this moment.
+  std::int64_t resident_bytes() const {
+    return task_->parameters().resident_bytes() + reducer_.resident_bytes() + optimizer_.resident_bytes();
+  }
   // Begins to read, behind so many samples.  Once, before steps.
   void start(std::int64_t samples_consumed) { task_->start(samples_consumed); }
   // The step number `step` (from 0), before which so many were skipped because they were not finite.
   StepResult step(std::int64_t step, std::int64_t skipped_steps);
-  // The values of this rank's share of the parameters, all of them, laid out as in task().parameters();
-  // valid until the next step.
-  Tensor gather_values() { return task_->parameters().values(); }
 
  private:
+  // What gather_values() and the pass before have gathered.
+  void drop_values();
   void sum_losses(StepResult& result);
 
   const Config config_;
   Mesh mesh_;
   Stream stream_;
   const std::unique_ptr<Task> task_;
-  AdamW optimizer_;
-  const std::vector<FlatRange> owned_;  // what of the gradient this rank counts in its norm
-  GradientClip clip_;
+  const std::optional<ShardedLayout> shards_;
+  std::optional<ParameterGatherer> gatherer_;
   GradientReducer reducer_;
+  AdamW optimizer_;
+  GradientClip clip_;
+  std::optional<ParametersInUse> all_in_use_;
   Buffer loss_memory_;
   Tensor loss_2_;  // this rank's sums over the step, see Task
 };

@@ -79,6 +79,7 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& r
   Stage stage(model_, microbatch, microbatches, mesh_.pipeline().size(), loss_2.slice(0, 0, 1), reducer);
   runner_.run(stage, microbatches, stream);
   const PairBatch last = std::move(batches_.back());
+  reducer.sit_out(last.microbatches_more, stream);
   batches_.clear();
   return {.samples = last.step_sequences,
           .tokens = last.step_target_tokens,

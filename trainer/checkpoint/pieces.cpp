@@ -57,9 +57,7 @@ std::vector<Piece> in_shard(const std::vector<Piece>& pieces, const ShardedLayou
     const FlatRange buckets = layout.buckets_of({piece.own, piece.own + piece.size});
     for (auto bucket = static_cast<int>(buckets.begin); bucket < buckets.end; ++bucket) {
       const FlatRange part = layout.part(bucket, rank);
-      const std::size_t before = found.size();
       add_common(found, piece, part);
-      if (found.size() > before) found.back().own += layout.part_in_shard(bucket).begin - part.begin;
     }
   }
   return found;

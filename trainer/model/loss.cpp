@@ -32,6 +32,7 @@ LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const Transfor
                                      const Parameter* token_table, const TensorRanks& ranks,
                                      const std::string& prefix)
     : ranks_(ranks),
+      parameters_(parameters),
       tokens_(ranks.share(options.vocabulary)),
       completes_table_(!options.tied_embeddings || token_table == nullptr),
       table_([&]() -> const Parameter& {
@@ -45,6 +46,7 @@ LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const Transfor
     bias_ = &parameters.add("output.bias", ParameterPart::rows_of({options.vocabulary}, {tokens_}),
                             Initializer::constant(0.0F), /*weight_decay=*/false);
   }
+  bias_range_ = parameters.range_of("output.bias");
 }
 
 void LanguageModelLoss::allocate(Arena& arena, const PassLimits& limits) {
@@ -108,6 +110,8 @@ Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor 
 }
 
 void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const {
+  const ParametersInUse table(parameters_, table_, pass.stream);
+  const ParametersInUse bias(parameters_, bias_range_, pass.stream);
   const std::int64_t rows = targets_N.dim(0);
   const Tensor all_hidden = ranks_.gather(hidden_NC, rows, pass.stream);
   for_each_chunk(rows, [&](std::int64_t begin, std::int64_t end) {
@@ -118,6 +122,8 @@ void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_
 std::int64_t LanguageModelLoss::forward_and_count_hits(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
                                                        const Pass& pass) const {
   CHECK(ranks_.is_alone());
+  const ParametersInUse table(parameters_, table_, pass.stream);
+  const ParametersInUse bias(parameters_, bias_range_, pass.stream);
   std::int64_t hits = 0;
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
     const Tensor targets = targets_N.slice(0, begin, end);
@@ -131,6 +137,8 @@ std::int64_t LanguageModelLoss::forward_and_count_hits(Tensor loss_1, Tensor hid
 
 void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N,
                                          float scale, GradientReducer& reducer, const Pass& pass) const {
+  const ParametersInUse table(parameters_, table_, pass.stream);
+  const ParametersInUse bias(parameters_, bias_range_, pass.stream);
   const std::int64_t rows = targets_N.dim(0);
   const Tensor all_hidden = ranks_.gather(hidden_NC, rows, pass.stream);
   const Tensor all_dhidden = ranks_.partial(dhidden_NC, rows);

@@ -54,10 +54,12 @@ class LanguageModelLoss {
   Tensor own_logits(Tensor hidden_NC, Stream stream) const;
 
   const TensorRanks& ranks_;
+  const ParameterBuffer& parameters_;
   FlatRange tokens_;  // this rank's
   bool completes_table_;
   const Parameter& table_;
   const Parameter* bias_ = nullptr;
+  FlatRange bias_range_;  // of the flat parameters
   std::int64_t chunk_rows_ = 0;
   Tensor logits_NV_;  // rows padded to whole cache lines
   Tensor lse_N_;

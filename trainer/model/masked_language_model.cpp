@@ -33,6 +33,9 @@ MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, Para
         return OutputTransform(parameters_, options);
       }()),
       loss_(parameters_, options, encoder_.token_table()) {
+  // Its linear layer, and the norm behind that.
+  transform_range_ = {parameters_.range_of("output.transform").begin,
+                      parameters_.range_of("output.norm").end};
   parameters_.allocate(memory);
 }
 
@@ -69,7 +72,9 @@ Tensor MaskedLanguageModel::forward_head(Tensor hidden_NC, Tensor rows_M, const 
   const Tensor gathered = head.rows_of(gathered_MC_);
   embedding_forward(as_sequences(gathered), rows_M.view({head.batch, 1}), hidden_NC, {}, 0, {}, 1.0F,
                     Dropout(), head.stream);
-  return transform_ ? transform_->forward(gathered, transform_activations_, head) : gathered;
+  if (!transform_) return gathered;
+  const ParametersInUse in_use(parameters_, transform_range_, head.stream);
+  return transform_->forward(gathered, transform_activations_, head);
 }
 
 Tensor MaskedLanguageModel::logits(Tensor hidden_NC, Tensor rows_M, Stream stream) {
@@ -93,6 +98,7 @@ void MaskedLanguageModel::forward_backward(Tensor loss_1, Tensor tokens_BT, cons
   loss_.forward_backward(loss_1, drows, rows, masked.targets_M, scale, reducer, head);
   if (counted_N_) encoder_.add_ponder_loss(loss_1, pass.rows_of(counted_N_), scale, pass);
   if (transform_) {
+    const ParametersInUse in_use(parameters_, transform_range_, pass.stream);
     transform_->backward(drows, drows, head.rows_of(gathered_MC_), transform_activations_, reducer, head);
   }
   const Tensor dhidden = pass.rows_of(dhidden_NC_);

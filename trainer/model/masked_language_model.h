@@ -64,6 +64,7 @@ class MaskedLanguageModel {
   ParameterBuffer parameters_;
   TransformerStack encoder_;
   std::optional<OutputTransform> transform_;
+  FlatRange transform_range_;  // of the flat parameters
   LanguageModelLoss loss_;
 
   std::unique_ptr<Arena> arena_;

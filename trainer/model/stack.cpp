@@ -25,6 +25,7 @@ TransformerStack::TransformerStack(ParameterBuffer& parameters, const Transforme
                                    const StackOptions& stack, const TensorRanks& ranks,
                                    const Parameter* shared_table)
     : ranks_(ranks),
+      parameters_(parameters),
       width_(options.width),
       loops_(options.loops),
       is_pre_norm_(options.norm_placement == NormPlacement::kPre),
@@ -52,6 +53,12 @@ TransformerStack::TransformerStack(ParameterBuffer& parameters, const Transforme
       }()) {
   CHECK(loops_ == 1 || (is_first() && is_last())) << "a looped stack is not shared by stages";
   if (is_pre_norm_ && is_last_) final_norm_.emplace(parameters, stack.prefix + "final_norm", options, ranks);
+  embedding_range_ = parameters.range_of(stack.prefix + "embedding.");
+  embedding_norm_range_ = parameters.range_of(stack.prefix + "embedding.norm");
+  for (int i = part_of(stack).begin; i < part_of(stack).end; ++i)
+    block_ranges_.push_back(parameters.range_of(stack.prefix + "blocks." + std::to_string(i) + "."));
+  if (final_norm_) final_norm_range_ = parameters.range_of(stack.prefix + "final_norm");
+  if (loops_ > 1) looped_range_ = parameters.range_of(stack.prefix);
 }
 
 void TransformerStack::allocate(Arena& arena, PassLimits limits, const TransformerStack* sharing) {
@@ -123,10 +130,13 @@ void TransformerStack::project_memory(const Pass& pass) const {
 void TransformerStack::forward(Tensor input, Tensor out_NC, const Pass& pass) {
   ResidualStream stream{.residual_NC = input_of_loop(pass), .branch_NC = {}, .dropout = {}};
   if (embedding_) {
+    const ParametersInUse table(parameters_, embedding_->token_table(), pass.stream);
+    const ParametersInUse others(parameters_, embedding_range_, pass.stream);
     embedding_->forward(stream.residual_NC, input, slot(pass).embedding, scratch_.branch_NC, pass);
   } else {
     copy(stream.residual_NC, input, pass.stream);
   }
+  const ParametersInUse looped(parameters_, looped_range_, pass.stream);
   bool done = false;
   std::int64_t& loops_run = slot(pass).loops_run;
   for (loops_run = 0; loops_run < loops_ && !done; ++loops_run) {
@@ -137,11 +147,14 @@ void TransformerStack::forward(Tensor input, Tensor out_NC, const Pass& pass) {
       stream = {.residual_NC = x, .branch_NC = {}, .dropout = {}};
       if (halting_) halting_->look(x, in_loop);
     }
-    for (std::size_t i = 0; i < blocks_.size(); ++i)
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const ParametersInUse block(parameters_, block_ranges_[i], pass.stream);
       blocks_[i].forward(stream, activations(i, in_loop), scratch_, in_loop);
+    }
     if (halting_) done = halt(stream, in_loop);
   }
   if (halting_) stream.residual_NC = own_rows_of(slot(pass).mean_NC, pass);
+  const ParametersInUse final_norm(parameters_, final_norm_range_, pass.stream);
   if (final_norm_) final_norm_->forward(stream, slot(pass).final_norm, pass);
   if (!is_last_) add_residual(out_NC, stream.residual_NC, stream.branch_NC, {}, stream.dropout, pass.stream);
 }
@@ -177,6 +190,7 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
     copy(gradient.dresidual_NC, dout_NC, pass.stream);
   }
   if (final_norm_) {
+    const ParametersInUse final_norm(parameters_, final_norm_range_, pass.stream);
     const Pass last = pass_of_loop(loops_run - 1, pass);
     gradient.dresidual_NC = own_rows_of(dresidual_NC_, pass);
     fill(gradient.dresidual_NC, 0.0F, pass.stream);
@@ -185,6 +199,7 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
   } else if (is_pre_norm_) {
     split_branch(gradient, pass);
   }
+  const ParametersInUse looped(parameters_, looped_range_, pass.stream);
   const Tensor dmean = gradient.dresidual_NC;
   if (halting_) {
     gradient.dresidual_NC = final_norm_ ? dout_NC : own_rows_of(dresidual_NC_, pass);
@@ -197,6 +212,7 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
     if (halting_) halting_->backward(gradient.dresidual_NC, dmean, in_loop);
     if (is_pre_norm_ && (halting_ || loop + 1 < loops_run)) split_branch(gradient, in_loop);
     for (std::size_t i = blocks_.size(); i-- > 0;) {
+      const ParametersInUse block(parameters_, block_ranges_[i], pass.stream);
       const Tensor x = input_of_block(i, in_loop);
       blocks_[i].recompute(recompute_, x, activations(i, in_loop), scratch_, in_loop);
       const Dropout entering = i > 0 ? blocks_[i - 1].mlp_dropout(in_loop) : Dropout();
@@ -209,6 +225,7 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
     if (loop > 0) embedding_->backward_loop(gradient.dresidual_NC, tokens_BT, in_loop);
   }
   if (!embedding_) return gradient.dresidual_NC;
+  const ParametersInUse embedding_norm(parameters_, embedding_norm_range_, pass.stream);
   embedding_->backward(gradient.dresidual_NC, tokens_BT, slot(pass).embedding, scratch_.branch_NC, reducer,
                        pass);
   return {};

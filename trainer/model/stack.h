@@ -87,6 +87,7 @@ class TransformerStack {
   void split_branch(ResidualGradient& gradient, const Pass& pass) const;
 
   const TensorRanks& ranks_;
+  const ParameterBuffer& parameters_;
   std::int64_t width_;
   std::int64_t loops_;
   bool is_pre_norm_;
@@ -102,6 +103,12 @@ class TransformerStack {
   std::vector<Slot> slots_;
   TransformerBlock::Scratch scratch_;
   Tensor dresidual_NC_;
+  // Of the flat parameters: what is used together.
+  FlatRange embedding_range_;
+  FlatRange embedding_norm_range_;
+  std::vector<FlatRange> block_ranges_;
+  FlatRange final_norm_range_;
+  FlatRange looped_range_;  // all that loops use again and again; empty without loops
 };
 
 }  // namespace trireme

@@ -5,32 +5,46 @@
 namespace trireme {
 
 AdamW::AdamW(const ParameterBuffer& parameters, const OptimConfig& config)
+    : AdamW(parameters, config, {{0, parameters.num_elements()}}) {}
+
+AdamW::AdamW(const ParameterBuffer& parameters, const OptimConfig& config,
+             const std::vector<FlatRange>& owned)
     : parameters_(parameters), config_(config) {
   const std::int64_t size = parameters.num_elements();
-  const std::int64_t bytes = size * size_bytes(DType::kFloat32);
-  memory_ = Buffer(2 * bytes);
-  memory_.zero();
-  m_ = memory_.tensor(DType::kFloat32, {size});
-  v_ = memory_.tensor(DType::kFloat32, {size}, bytes);
+  const auto& all = parameters.parameters();
+  for (std::size_t first = 0, next = 0; first < all.size(); first = next) {
+    while (next < all.size() && all[next].weight_decay == all[first].weight_decay) ++next;
+    const FlatRange alike{all[first].offset, next < all.size() ? all[next].offset : size};
+    for (const FlatRange& range : owned) {
+      const FlatRange elements = common_part(alike, range);
+      if (elements.size() > 0)
+        stretches_.push_back({.elements = elements, .decays = all[first].weight_decay});
+    }
+  }
+  const bool owns_all = owned == std::vector<FlatRange>{{0, size}};
+  const auto zeros = [&](PagedBuffer& memory) {
+    memory = PagedBuffer(size * size_bytes(DType::kFloat32), owns_all ? Pages::kLarge : Pages::kSmall);
+    return memory.tensor(DType::kFloat32, {size});
+  };
+  m_ = zeros(m_memory_);
+  v_ = zeros(v_memory_);
 }
 
-void AdamW::step(Tensor gradient_scale, double learning_rate, std::int64_t step, Stream stream) {
+void AdamW::step(Tensor gradients, Tensor gradient_scale, double learning_rate, std::int64_t step,
+                 Stream stream) {
   AdamWOptions options{.learning_rate = static_cast<float>(learning_rate),
                        .beta1 = static_cast<float>(config_.beta1),
                        .beta2 = static_cast<float>(config_.beta2),
                        .epsilon = static_cast<float>(config_.epsilon),
                        .weight_decay = 0.0F,
                        .step = step};
-  // Neighbours that decay alike are updated together.
-  const auto& all = parameters_.parameters();
-  for (std::size_t first = 0, next = 0; first < all.size(); first = next) {
-    while (next < all.size() && all[next].weight_decay == all[first].weight_decay) ++next;
-    const std::int64_t begin = all[first].offset;
-    const std::int64_t end = next < all.size() ? all[next].offset : parameters_.num_elements();
-    options.weight_decay = all[first].weight_decay ? static_cast<float>(config_.weight_decay) : 0.0F;
-    const auto part = [&](Tensor flat) { return flat.slice(0, begin, end); };
-    adamw_step(part(parameters_.values()), part(m_), part(v_), part(parameters_.gradients()), gradient_scale,
-               options, stream);
+  for (const Stretch& stretch : stretches_) {
+    options.weight_decay = stretch.decays ? static_cast<float>(config_.weight_decay) : 0.0F;
+    const auto part = [&](Tensor flat) {
+      return flat.slice(0, stretch.elements.begin, stretch.elements.end);
+    };
+    adamw_step(part(parameters_.values()), part(m_), part(v_), part(gradients), gradient_scale, options,
+               stream);
   }
 }
 

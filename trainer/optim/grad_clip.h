@@ -1,7 +1,7 @@
 // The gradient's global norm, and clipping by it.
 #pragma once
 
-#include <span>
+#include <vector>
 
 #include "kernels/buffer.h"
 #include "kernels/stream.h"
@@ -17,20 +17,20 @@ class GradientClip {
  public:
   // max_norm = 0: measure only.
   explicit GradientClip(double max_norm);
+  // Of a gradient that ranks share: each counts `counted` of its flat gradient alone, and what they count is
+  // summed over `groups`, one after the other.
+  GradientClip(double max_norm, std::vector<FlatRange> counted, std::vector<Communicator*> groups);
 
-  // Returns the norm of the flat gradient; NaN or Inf when any element is.
+  // Returns the norm of the flat gradient, the same on all ranks; NaN or Inf when any element is.
   double measure(Tensor gradients, Stream stream);
-  // Returns the norm of the gradient whose parts all ranks of `model` have.
-  // This rank's are in these ranges of its flat memory.
-  double measure(Tensor gradients, std::span<const FlatRange> owned, Communicator& model, Stream stream);
   // min(1, max_norm / norm) of the last measure, one float32 on the device.
   Tensor scale() const { return scale_; }
 
  private:
-  // From the sum of squares.
-  double finish(Stream stream);
-
   double max_norm_;
+  bool counts_all_;
+  std::vector<FlatRange> counted_;
+  std::vector<Communicator*> groups_;
   Buffer memory_;
   Tensor sum_of_squares_;
   Tensor scale_;
