@@ -52,18 +52,15 @@ class ModelStage final : public PipelineStage {
     Microbatch<Tensors> batch = source_(action.microbatch);
     batch.pass.slot = static_cast<std::size_t>(slot);
     batch.pass.defers_weights = action.kind == Kind::kBackwardInput;
+    const bool is_last = action.microbatch == last_microbatch_;
     if (action.kind == Kind::kForward) {
+      if (reducer_ != nullptr && num_stages_ == 1) reducer_->begin(is_last);
       model_.forward(action.chunk, batch.tensors, as_rows(in), as_rows(out), batch.pass);
       if (reducer_ == nullptr && model_.ends_in(action.chunk))
         model_.add_loss(loss_1_, batch.tensors, batch.pass);
       return;
     }
-    const bool is_last = action.microbatch == last_microbatch_;
-    if (num_stages_ == 1) {
-      reducer_->begin(is_last);
-    } else {
-      reducer_->expect_more(!is_last);
-    }
+    if (num_stages_ > 1) reducer_->expect_more(!is_last);
     if (action.kind == Kind::kBackwardWeights) {
       model_.backward_weights(action.chunk, *reducer_, batch.pass);
     } else {

@@ -13,11 +13,23 @@
 namespace trireme {
 namespace {
 
+// The keys that ask for several ranks.
+std::string keys_of(const MeshShape& shape) {
+  std::string keys;
+  const auto add = [&](Axis axis, const char* key) {
+    if (shape[axis] > 1) keys += (keys.empty() ? "" : ", ") + std::string(key);
+  };
+  add(Axis::kPipeline, "parallel.pipeline");
+  add(Axis::kData, "parallel.data");
+  add(Axis::kTensor, "parallel.tensor");
+  return keys.empty() ? "parallel.data" : keys;
+}
+
 // The mesh that the config asks for, if there are the ranks for it.
 Mesh make_mesh(const Config& config, Communicator& world) {
   const MeshShape shape = mesh_shape(config.parallel);
   if (const auto reason = Mesh::why_not(shape, world.size())) {
-    throw UserError("parallel", *reason, "change it, or start another number of ranks");
+    throw UserError(keys_of(shape), *reason, "change it, or start another number of ranks");
   }
   check_layout(config, MeshLayout(shape, world.size()));
   return {shape, world};
