@@ -26,15 +26,20 @@ struct AttentionOptions {
   // Padding is a document, too: keys that no query is of.  Blocks without a common document cost nothing.
   Tensor query_documents_BT;
   Tensor key_documents_BS;
-  // On the probabilities.  Element (b, h, t, s) is number ((b H + h) T + t) S' + s of the mask, where S' is S
-  // rounded up to a multiple of 4.
+  // On the probabilities.  Element (b, h, t, s) is number ((b M + first_head + h) T + t) S' + s of the mask,
+  // where S' is S rounded up to a multiple of 4.  M = `mask_heads` heads have masks, of which q has
+  // [first_head, first_head + H), and other ranks the rest: each then drops what one rank with all would.  0:
+  // M is H.
   Dropout dropout;
+  std::int64_t first_head = 0;
+  std::int64_t mask_heads = 0;
   // Whether backward must give the same bits each time.  Costs time on devices of many threads; the CPU
   // always does.
   bool deterministic = false;
 };
 
-// Elements of the dropout mask of one sequence: what `Dropout::offset` grows by from one to the next.
+// Elements of the dropout mask of one sequence, of all heads that have masks: what `Dropout::offset` grows by
+// from one to the next.
 constexpr std::int64_t attention_mask_size(std::int64_t num_heads, std::int64_t num_queries,
                                            std::int64_t num_keys) {
   return num_heads * num_queries * ((num_keys + 3) / 4 * 4);

@@ -43,6 +43,9 @@ DType check_scores(const OperandCheck& check, Tensor q_BTHD, Tensor k_BSKD, cons
   check_documents("query_documents", options.query_documents_BT);
   check_documents("key_documents", options.key_documents_BS);
   check.dropout(options.dropout);
+  CHECK(options.first_head >= 0 && options.first_head + h <= mask_heads(options, h))
+      << "attention: masks of heads [" << options.first_head << ", " << options.first_head + h << ") of "
+      << mask_heads(options, h);
   CHECK(key_heads > 0 && h % key_heads == 0) << "attention: " << h << " heads share " << key_heads;
   CHECK_GT(s, 0) << "attention: no keys";
   CHECK_GT(d, 0) << "attention: heads without width";

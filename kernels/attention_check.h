@@ -10,4 +10,9 @@ namespace trireme {
 DType check_scores(const OperandCheck& check, Tensor q_BTHD, Tensor k_BSKD, const AttentionOptions& options,
                    Device device);
 
+// Heads that have dropout masks; q has H.
+inline std::int64_t mask_heads(const AttentionOptions& options, std::int64_t num_heads) {
+  return options.mask_heads > 0 ? options.mask_heads : num_heads;
+}
+
 }  // namespace trireme

@@ -10,6 +10,7 @@ namespace trireme {
 TRIREME_DECLARE(fill)
 TRIREME_DECLARE(accumulate)
 TRIREME_DECLARE(copy)
+TRIREME_DECLARE(convert)
 
 void fill(Tensor x, float value, Stream stream) {
   const OperandCheck check("fill", stream.device());
@@ -33,6 +34,14 @@ void copy(Tensor y, Tensor x, Stream stream) {
         << "copy: memory of " << side.to_string() << " by a stream of " << stream.device().to_string();
   }
   TRIREME_RUN(copy, stream)(y, x, stream);
+}
+
+void convert(Tensor y, Tensor x, Stream stream) {
+  const OperandCheck check("convert", stream.device());
+  const bool narrows = x.dtype() == DType::kFloat32;
+  check.operand("x", x, x.shape(), Layout::kContiguous, narrows ? DType::kFloat32 : DType::kBfloat16);
+  check.operand("y", y, x.shape(), Layout::kContiguous, narrows ? DType::kBfloat16 : DType::kFloat32);
+  TRIREME_RUN(convert, stream)(y, x, stream);
 }
 
 }  // namespace trireme

@@ -17,4 +17,8 @@ void accumulate(Tensor y, Tensor x, Stream stream);
 // work.
 void copy(Tensor y, Tensor x, Stream stream);
 
+// y = x in y's type, of equal shape: one is float32, the other bfloat16, rounded to nearest, ties to even; a
+// NaN stays one.  Contiguous, on any device; they may not overlap.
+void convert(Tensor y, Tensor x, Stream stream);
+
 }  // namespace trireme

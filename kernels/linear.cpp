@@ -1,5 +1,7 @@
 #include "kernels/linear.h"
 
+#include <glog/logging.h>
+
 #include "kernels/check.h"
 #include "kernels/dispatch.h"
 
@@ -28,8 +30,9 @@ void check_linear(const OperandCheck& check, Tensor y_NO, Tensor x_NI, Tensor w_
 void check_gradients(const OperandCheck& check, Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor x_NI,
                      Tensor w_OI) {
   check.optional("dx", dx_NI, x_NI.shape(), Layout::kStrided, x_NI.dtype());
-  check.operand("dw", dw_OI, w_OI.shape(), Layout::kStrided);
+  check.optional("dw", dw_OI, w_OI.shape(), Layout::kStrided);
   check.optional("dbias", dbias_O, {w_OI.dim(0)});
+  CHECK(dw_OI || !dbias_O) << "linear: dbias without dw";
 }
 
 // Of preactivations, and what is made of them.

@@ -14,7 +14,9 @@ namespace trireme {
 // y[N, O] = x[N, I] w[O, I]^T + bias[O].  `bias` may be empty.
 void linear_forward(Tensor y_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O, Stream stream);
 
-// dx = dy w (skipped when dx is empty); dw += dy^T x; dbias += the column sums of dy (skipped when empty).
+// dx = dy w; dw += dy^T x; dbias += the column sums of dy: those of the three that aren't empty, so that what
+// is waited for can be had before the rest.  dbias comes with dw.  Without dx, w isn't read, and without dw x
+// isn't.
 void linear_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI, Tensor w_OI,
                      Stream stream);
 
@@ -24,7 +26,7 @@ void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI
                                Activation activation, Stream stream);
 
 // As linear_backward, from dy, the gradient after the activation, which is overwritten by the gradient before
-// it.
+// it.  What is left for a second call is then linear_backward's, from that dy.
 void linear_activation_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
                                 Tensor w_OI, Tensor preactivation_NO, Activation activation, Stream stream);
 

@@ -11,6 +11,7 @@
 
 #include "data/user_error.h"
 #include "launch/commands/attention.h"
+#include "launch/commands/check.h"
 #include "launch/commands/checkpoint.h"
 #include "launch/commands/data.h"
 #include "launch/commands/evaluate.h"
@@ -47,6 +48,7 @@ void add_commands(CLI::App& app, Process& process) {
   add_fill_command(app, process);
   add_report_command(app);
   add_probe_command(app, process);
+  add_check_command(app, process);
   add_checkpoint_command(app, process);
   add_data_command(app);
 }
@@ -67,6 +69,7 @@ void describe(CLI::App& app) {
       "  trireme prepare books/ --output data/books         text to shards of tokens\n"
       "  trireme train configs/tiny.toml data.path=data/books run.directory=runs/books\n"
       "  launch/mpirun.sh 4 configs/tiny.toml ...           the same on 4 ranks\n"
+      "  launch/mpirun.sh 4 check configs/tiny.toml ...     do layouts of ranks train the same model?\n"
       "  trireme generate runs/books --prompt \"Once\"        what it has learned\n"
       "  trireme report runs/books                          the curves, as a web page\n"
       "  trireme attention runs/books --text \"Once\"        what each head looks at, as a web page\n"

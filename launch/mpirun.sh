@@ -1,23 +1,30 @@
 #!/usr/bin/env bash
-# Trains with several ranks by mpirun.
+# Trains with several ranks by mpirun, or checks what layouts of them train.
 #
 #     launch/mpirun.sh RANKS CONFIG [key=value ...]
+#     launch/mpirun.sh RANKS check CONFIG [key=value ...] --layouts "pp=2,dp=2" ...
 #
 # Ctrl-C, SIGTERM and SIGUSR1 make every rank save at its next step and leave; a second Ctrl-C ends them at once.
-# Exit code: that of the ranks (0 done, 2 a mistake of yours, 85 saved and to be started again); 0 after Ctrl-C.
+# Exit code: that of the ranks (0 done, 1 a layout that differs, 2 a mistake of yours, 85 saved and to be started
+# again); 0 after Ctrl-C.
 #
 # TRIREME         the program (default: build/bin/trireme beside this folder)
 # MPIRUN_OPTIONS  further options of mpirun, for example "--hostfile hosts"
 set -euo pipefail
 
 usage() {
-  echo "usage: launch/mpirun.sh RANKS CONFIG [key=value ...]" >&2
+  echo "usage: launch/mpirun.sh RANKS [check] CONFIG [key=value ...]" >&2
   exit 2
 }
 (($# >= 2)) || usage
 ranks=$1
 shift
 [[ $ranks =~ ^[1-9][0-9]*$ ]] || usage
+command=train
+if [ "$1" = check ]; then
+  command=check
+  shift
+fi
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 trireme=${TRIREME:-$root/build/bin/trireme}
@@ -61,7 +68,7 @@ without_farewells() {
       block+=$'\n'$line
       [ "$line" = "$rule" ] || continue
       inside=false
-      [[ $block =~ "Primary job  terminated normally"|"MPI_ABORT was invoked"|Exit\ code:\ +(2|85)$'\n' ]] ||
+      [[ $block =~ "Primary job  terminated normally"|"MPI_ABORT was invoked"|Exit\ code:\ +(1|2|85)$'\n' ]] ||
         printf '%s\n' "$block"
     elif [ "$line" = "$rule" ]; then
       inside=true
@@ -77,7 +84,7 @@ filter=$!
 
 # mpirun itself would answer Ctrl-C and SIGTERM by killing the ranks, so it runs in a session of its own and gets
 # SIGUSR1, which it passes on.
-setsid mpirun "${options[@]}" -x TRIREME_TERMINAL "$trireme" train "$@" </dev/null 2>&"$errors" &
+setsid mpirun "${options[@]}" -x TRIREME_TERMINAL "$trireme" "$command" "$@" </dev/null 2>&"$errors" &
 job=$!
 exec {errors}>&-
 interrupts=0

@@ -183,7 +183,20 @@ Mesh::Mesh(const MeshShape& shape, Communicator& world)
     return world.split(color, world.rank(), group_name);
   };
   for (const Axis axis : kAxes) axes_[static_cast<std::size_t>(axis)] = group({&axis, 1}, name(axis));
+  pipeline_back_ = pipeline().split(0, pipeline().rank(), "pp back");
   model_ = group(std::array{Axis::kPipeline, Axis::kTensor}, "model");
+}
+
+Traffic Mesh::traffic(Axis axis) const {
+  Traffic traffic = this->axis(axis).traffic();
+  if (axis == Axis::kPipeline) {
+    const Traffic back = pipeline_back().traffic();
+    traffic.num_calls += back.num_calls;
+    traffic.bytes_received += back.bytes_received;
+    traffic.seconds_busy += back.seconds_busy;
+    traffic.seconds_waited += back.seconds_waited;
+  }
+  return traffic;
 }
 
 }  // namespace trireme

@@ -68,8 +68,12 @@ class Mesh {
 
   Communicator& axis(Axis axis) const { return *axes_[static_cast<std::size_t>(axis)]; }
   Communicator& pipeline() const { return axis(Axis::kPipeline); }
+  // A second one among the same stages: gradients pass activations, and need a way of their own.
+  Communicator& pipeline_back() const { return *pipeline_back_; }
   Communicator& data() const { return axis(Axis::kData); }
   Communicator& tensor() const { return axis(Axis::kTensor); }
+  // What went over an axis.
+  Traffic traffic(Axis axis) const;
   // One whole model, pp x tp: what is summed over it, such as the norm of gradients that each rank has a part
   // of, is the model's.
   Communicator& model() const { return *model_; }
@@ -78,6 +82,7 @@ class Mesh {
   MeshLayout layout_;
   MeshLayout::Place place_;
   std::array<std::unique_ptr<Communicator>, kAxes.size()> axes_;
+  std::unique_ptr<Communicator> pipeline_back_;
   std::unique_ptr<Communicator> model_;
 };
 

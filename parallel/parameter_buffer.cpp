@@ -42,6 +42,10 @@ Parameter& ParameterBuffer::add(std::string name, ParameterPart part, Initialize
   return parameters_.emplace_back(std::move(parameter));
 }
 
+void ParameterBuffer::add_replica(const Parameter& parameter, const Replica& replica) {
+  parameters_[static_cast<std::size_t>(parameter.index)].replicas.push_back(replica);
+}
+
 void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
   CHECK(!values_) << "allocate() is called twice";
   const auto allocate_flat = [&](Buffer& buffer, Tensor& flat, Tensor Parameter::*part) {
@@ -57,6 +61,23 @@ void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
   allocate_flat(value_memory_, values_, &Parameter::value);
   if (memory == ParameterMemory::kValues) return;
   allocate_flat(gradient_memory_, gradients_, &Parameter::gradient);
+}
+
+std::vector<FlatRange> ParameterBuffer::owned_ranges() const {
+  std::vector<FlatRange> owned;
+  std::int64_t begin = 0;
+  const auto leave_out = [&](std::int64_t first, std::int64_t end) {
+    if (begin < first) owned.push_back({begin, first});
+    begin = end;
+  };
+  for (const Parameter& parameter : parameters_) {
+    for (const Replica& replica : parameter.replicas) {
+      if (replica.group->rank() > 0)
+        leave_out(parameter.offset + replica.elements.begin, parameter.offset + replica.elements.end);
+    }
+  }
+  leave_out(num_elements_, num_elements_);
+  return owned;
 }
 
 void ParameterBuffer::initialize(std::uint64_t seed) {

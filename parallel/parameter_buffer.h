@@ -45,6 +45,9 @@ class ParameterBuffer {
   Parameter& add(std::string name, Shape shape, Initializer initializer, bool weight_decay);
   Parameter& add(std::string name, ParameterPart part, Initializer initializer, bool weight_decay);
 
+  // Says that other ranks have elements of a parameter of this buffer, too.
+  void add_replica(const Parameter& parameter, const Replica& replica);
+
   // Makes the flat buffers; gradients are zero, values unset.
   void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {});
   // Draws every value by (seed, name, index within the whole parameter), so any layout of ranks draws the
@@ -52,6 +55,10 @@ class ParameterBuffer {
   void initialize(std::uint64_t seed);
 
   const std::deque<Parameter>& parameters() const { return parameters_; }
+  // Ranges of the flat buffers which together are all but what ranks before this one in a group of replicas
+  // own; gaps may be in them.
+  std::vector<FlatRange> owned_ranges() const;
+
   // The whole flat buffers, alignment gaps (always zero) included; one dimension.
   Tensor values() const { return values_; }
   Tensor gradients() const { return gradients_; }

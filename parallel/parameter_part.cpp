@@ -1,7 +1,5 @@
 #include "parallel/parameter_part.h"
 
-#include <utility>
-
 #include <glog/logging.h>
 
 namespace trireme {
@@ -17,8 +15,16 @@ ParameterPart ParameterPart::all_of(Shape whole) {
   return rows_of(whole, {{0, whole[0]}});
 }
 
-ParameterPart ParameterPart::rows_of(Shape whole, std::vector<FlatRange> rows) {
-  return {.whole = whole, .rows = std::move(rows), .columns = {0, columns_of_row(whole)}};
+ParameterPart ParameterPart::rows_of(Shape whole, const std::vector<FlatRange>& rows) {
+  ParameterPart part{.whole = whole, .rows = {}, .columns = {0, columns_of_row(whole)}};
+  for (const FlatRange& range : rows) {
+    if (!part.rows.empty() && part.rows.back().end == range.begin) {
+      part.rows.back().end = range.end;
+    } else {
+      part.rows.push_back(range);
+    }
+  }
+  return part;
 }
 
 ParameterPart ParameterPart::columns_of(Shape whole, FlatRange columns) {

@@ -19,7 +19,7 @@ struct ParameterPart {
   FlatRange columns;
 
   static ParameterPart all_of(Shape whole);
-  static ParameterPart rows_of(Shape whole, std::vector<FlatRange> rows);
+  static ParameterPart rows_of(Shape whole, const std::vector<FlatRange>& rows);
   static ParameterPart columns_of(Shape whole, FlatRange columns);
 
   bool is_whole() const { return shape() == whole; }
@@ -47,6 +47,8 @@ struct Replica {
   // Each rank's gradient is a part of the sum, which the reducer makes.  Otherwise all have the whole
   // gradient, the same bits.
   bool is_partial = false;
+  // Its ranks are stages of a pipeline, which get to this gradient at different times.
+  bool spans_stages = false;
 };
 
 }  // namespace trireme

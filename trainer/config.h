@@ -85,6 +85,7 @@ struct TrainConfig {
   std::int64_t batch_tokens = 0;
   std::int64_t microbatch_sequences = 4;  // sequences a rank computes at once
   std::int64_t microbatch_tokens = 0;     // the same of pairs; 0: batch_tokens
+  std::string recompute = "none";         // activations that backward makes again: none | selective | full
   double label_smoothing = 0.0;
   double ponder_cost = 0.01;          // of model.halting
   double mask_probability = 0.15;     // of an encoder: share of the tokens that it predicts
@@ -104,8 +105,13 @@ struct CheckpointConfig {
 };
 
 struct ParallelConfig {
-  std::int64_t data = 0;     // 0: all ranks
-  double bucket_mib = 25.0;  // gradients summed at a time
+  std::int64_t data = 0;          // 0: all ranks that remain
+  std::int64_t tensor = 1;        // ranks that share each layer; 0: all that remain
+  std::int64_t pipeline = 1;      // stages that share the layers; 0: all that remain
+  std::string schedule = "1f1b";  // gpipe | 1f1b | interleaved | zero_bubble
+  std::int64_t chunks = 1;        // parts of the model on each stage, under interleaved
+  std::string pipeline_layers;    // of each part: "4,4,3"; empty: shared by cost
+  double bucket_mib = 25.0;       // gradients summed at a time
 };
 
 struct Config {

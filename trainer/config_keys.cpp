@@ -178,6 +178,10 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(train, microbatch_tokens), count(0, kMostTokens),
        "Tokens of pairs that a rank computes at once, on the longer side, with padding; 0 stands for "
        "train.batch_tokens."},
+      {TRIREME_KEY(train, recompute), one_of({"none", "selective", "full"}),
+       "Activations that backward makes again instead of keeping them: what is cheap, or all of a block but "
+       "its "
+       "input; changes no result."},
       {TRIREME_KEY(train, label_smoothing), share(),
        "Share of the target's probability that goes to all tokens alike in training; validation is without."},
       {TRIREME_KEY(train, ponder_cost), at_least(0),
@@ -208,7 +212,21 @@ std::vector<ConfigKey> make_keys() {
        "Go on from the newest valid checkpoint in run.directory, if there is one."},
 
       {TRIREME_KEY(parallel, data), count(0, 1 << 20),
-       "Replicas of the model that share a batch among them; 0 takes all ranks."},
+       "Replicas of the model that share a batch among them; 0 takes all ranks that remain."},
+      {TRIREME_KEY(parallel, tensor), count(0, 1 << 20),
+       "Ranks that share each layer's heads, hidden units and tokens, and the rows between layers; 0 takes "
+       "all "
+       "ranks that remain."},
+      {TRIREME_KEY(parallel, pipeline), count(0, 1 << 20),
+       "Stages of a pipeline, each with some of the layers; 0 takes all ranks that remain."},
+      {TRIREME_KEY(parallel, schedule), one_of({"gpipe", "1f1b", "interleaved", "zero_bubble"}),
+       "Order in which a stage passes microbatches forward and backward."},
+      {TRIREME_KEY(parallel, chunks), count(1, 10000),
+       "Parts of the model that each stage has: 2 or more under schedule interleaved."},
+      {TRIREME_KEY(parallel, pipeline_layers), any(),
+       "Layers of each part of the model, in order, as in \"4,4,3\", an encoder's first; empty shares them "
+       "by "
+       "cost."},
       {TRIREME_KEY(parallel, bucket_mib), between(1e-3, 65536),
        "Gradients summed over ranks at a time, in MiB; the sum of one overlaps computing the next."},
   };

@@ -10,7 +10,16 @@ namespace trireme {
 
 double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents, std::int64_t sequences,
                      std::int64_t microbatch, Communicator& data_axis) {
-  const std::int64_t context = model.options().context;
+  const auto forward_loss = [&](Tensor loss_1, const TextTensors& text, const Pass& pass) {
+    model.forward_loss(loss_1, text.inputs_BT, text.targets_BT, pass);
+  };
+  return evaluate_loss(forward_loss, model.options().context, data, documents, sequences, microbatch,
+                       data_axis);
+}
+
+double evaluate_loss(const ForwardLoss& forward_loss, std::int64_t context, TokenDataset& data,
+                     Documents documents, std::int64_t sequences, std::int64_t microbatch,
+                     Communicator& data_axis) {
   sequences = std::min(sequences, Sampler::windows_in(data.num_tokens(), context));
   const RowRange rows = rows_of_rank(sequences, data_axis.rank(), data_axis.size());
   const Stream stream;
@@ -21,12 +30,12 @@ double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents
     const std::int64_t count = std::min(microbatch, rows.end - first);
     read_windows(data, first, count, context, documents, batch);
     const BatchTensors tensors(batch);
-    model.forward_loss(loss_1, tensors.inputs_BT, tensors.targets_BT,
-                       {.batch = count,
-                        .sequence = context,
-                        .documents_BT = tensors.documents_BT,
-                        .positions_BT = tensors.positions_BT,
-                        .stream = stream});
+    forward_loss(loss_1, {.inputs_BT = tensors.inputs_BT, .targets_BT = tensors.targets_BT},
+                 {.batch = count,
+                  .sequence = context,
+                  .documents_BT = tensors.documents_BT,
+                  .positions_BT = tensors.positions_BT,
+                  .stream = stream});
   }
   data_axis.wait(data_axis.all_reduce(loss_1, ReduceOp::kSum, stream), stream);
   return loss_sum / static_cast<double>(sequences * context);

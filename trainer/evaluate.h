@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "data/batch.h"
 #include "data/token_dataset.h"
@@ -17,6 +18,11 @@ namespace trireme {
 // context.
 double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents, std::int64_t sequences,
                      std::int64_t microbatch, Communicator& data_axis);
+// The same of a model that is called through `forward_loss`: see Transformer::forward_loss.
+using ForwardLoss = std::function<void(Tensor loss_1, const TextTensors& text, const Pass& pass)>;
+double evaluate_loss(const ForwardLoss& forward_loss, std::int64_t context, TokenDataset& data,
+                     Documents documents, std::int64_t sequences, std::int64_t microbatch,
+                     Communicator& data_axis);
 
 // How far attention is spread over the first `sequences` windows, or all that there are; none for 0.
 AttentionEntropies evaluate_attention(Transformer& model, TokenDataset& data, Documents documents,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -31,6 +32,10 @@ std::vector<std::vector<std::uint32_t>> batches_of_like_length(std::span<const P
 // model allocated for `tokens` tokens on either side, at least longest_sentence().
 double evaluate_pairs(EncoderDecoder& model, PairDataset& data, std::int64_t pairs, std::int64_t tokens,
                       Communicator& data_axis);
+// The same of a model that is called through `forward_loss`: see EncoderDecoder::forward_loss.
+using ForwardLossOfPairs = std::function<void(Tensor loss_1, const PairTensors& pairs, const Pass& pass)>;
+double evaluate_pairs(const ForwardLossOfPairs& forward_loss, PairDataset& data, std::int64_t pairs,
+                      std::int64_t tokens, Communicator& data_axis);
 
 // How far attention is spread over the first `pairs` of the split, or all that it has; none for 0.
 AttentionEntropies evaluate_attention(EncoderDecoder& model, PairDataset& data, std::int64_t pairs,

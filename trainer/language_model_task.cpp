@@ -4,6 +4,7 @@
 
 #include "trainer/batch_tensors.h"
 #include "trainer/evaluate.h"
+#include "trainer/model_parts.h"
 
 namespace trireme {
 
@@ -13,7 +14,9 @@ LanguageModelTask::LanguageModelTask(const Config& config, Mesh& mesh)
       mesh_(mesh),
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
-      model_(TransformerOptions::from_config(config.model, training_data_.vocab_size())) {
+      options_(TransformerOptions::from_config(config.model, training_data_.vocab_size())),
+      model_(options_, ParameterMemory::kValuesAndGradients, share_of_model(config.parallel, options_, mesh)),
+      runner_(pipeline_runner(config.parallel, mesh)) {
   check_length(training_data_, config_.model.context);
   check_length(validation_data_, config_.model.context);
 }
@@ -31,35 +34,46 @@ void LanguageModelTask::start(std::int64_t samples_consumed) {
            .num_ranks = mesh_.data().size(),
            .documents = documents_of(config_.data)};
   loader_ = std::make_unique<Loader>(training_data_, plan_, samples_consumed, config_.data.prefetch);
-  model_.allocate({.batch = microbatch_sequences(), .sequence = config_.model.context, .training = true});
+  batches_.resize(static_cast<std::size_t>(microbatches_per_step(plan_)));
+  const auto microbatches = static_cast<int>(batches_.size());
+  check_schedule(runner_, microbatches);
+  model_.allocate({.batch = microbatch_sequences(),
+                   .sequence = config_.model.context,
+                   .training = true,
+                   .slots = static_cast<std::size_t>(runner_.num_slots(microbatches)),
+                   .recompute = recompute_of(config_.train.recompute),
+                   .deferred_weights = config_.parallel.schedule == "zero_bubble"});
 }
 
 StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
                                                  Stream stream) {
   const std::int64_t context = config_.model.context;
   const std::int64_t tokens = batch_sequences_ * context;
-  const float scale = 1.0F / static_cast<float>(tokens);
-  const std::int64_t microbatches = microbatches_per_step(plan_);
-  for (std::int64_t i = 0; i < microbatches; ++i) {
-    const Batch& batch = loader_->next();
+  std::size_t num_read = 0;
+  const auto microbatch = [&](int i) -> Microbatch<TextTensors> {
+    const auto index = static_cast<std::size_t>(i);
+    for (; num_read <= index; ++num_read) batches_[num_read] = loader_->next();
+    const Batch& batch = batches_[index];
     const BatchTensors tensors(batch);
-    const Pass pass{.batch = batch.sequences,
-                    .sequence = context,
-                    .dropout = {.probability = model_.options().dropout,
-                                .attention_probability = model_.options().attention_dropout,
-                                .seed = static_cast<std::uint64_t>(config_.run.seed),
-                                .step = step,
-                                .first_sequence = batch.first_sample},
-                    .documents_BT = tensors.documents_BT,
-                    .positions_BT = tensors.positions_BT,
-                    .label_smoothing = static_cast<float>(config_.train.label_smoothing),
-                    .cross_entropy_1 = loss_2.slice(0, 1, 2),
-                    .ponder_cost = static_cast<float>(config_.train.ponder_cost),
-                    .stream = stream};
-    reducer.begin(/*is_last_microbatch=*/i + 1 == microbatches);
-    model_.forward_backward(loss_2.slice(0, 0, 1), tensors.inputs_BT, tensors.targets_BT, scale, reducer,
-                            pass);
-  }
+    return {.tensors = {.inputs_BT = tensors.inputs_BT, .targets_BT = tensors.targets_BT},
+            .pass = {.batch = batch.sequences,
+                     .sequence = context,
+                     .dropout = {.probability = options_.dropout,
+                                 .attention_probability = options_.attention_dropout,
+                                 .seed = static_cast<std::uint64_t>(config_.run.seed),
+                                 .step = step,
+                                 .first_sequence = batch.first_sample},
+                     .documents_BT = tensors.documents_BT,
+                     .positions_BT = tensors.positions_BT,
+                     .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                     .cross_entropy_1 = loss_2.slice(0, 1, 2),
+                     .ponder_cost = static_cast<float>(config_.train.ponder_cost),
+                     .stream = stream},
+            .scale = 1.0F / static_cast<float>(tokens)};
+  };
+  const auto microbatches = static_cast<int>(batches_.size());
+  Stage stage(model_, microbatch, microbatches, mesh_.pipeline().size(), loss_2.slice(0, 0, 1), reducer);
+  runner_.run(stage, microbatches, stream);
   return {.samples = batch_sequences_,
           .tokens = tokens,
           .targets = tokens,
@@ -67,8 +81,15 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
 }
 
 Validation LanguageModelTask::validate() {
-  return {.loss = evaluate_loss(model_, validation_data_, documents_of(config_.data),
-                                config_.train.eval_sequences, microbatch_sequences(), mesh_.data()),
+  const auto forward_loss = [&](Tensor loss_1, const TextTensors& text, const Pass& pass) {
+    Stage stage(
+        model_, [&](int) { return Microbatch<TextTensors>{.tensors = text, .pass = pass}; }, loss_1);
+    runner_.run_forward(stage, /*num_microbatches=*/1, pass.stream);
+  };
+  const double loss =
+      evaluate_loss(forward_loss, config_.model.context, validation_data_, documents_of(config_.data),
+                    config_.train.eval_sequences, microbatch_sequences(), mesh_.data());
+  return {.loss = from_last_stage(loss, mesh_),
           .bleu = {},
           .attention_entropies = evaluate_attention(model_, validation_data_, documents_of(config_.data),
                                                     config_.train.eval_attention, mesh_.data())};

@@ -3,10 +3,12 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "data/loader.h"
 #include "data/token_dataset.h"
 #include "trainer/model/transformer.h"
+#include "trainer/model_stage.h"
 #include "trainer/task.h"
 
 namespace trireme {
@@ -24,9 +26,12 @@ class LanguageModelTask : public Task {
   StepSize accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
                                 Stream stream) override;
   Validation validate() override;
+  std::optional<PipelineBubble> take_bubble() override { return runner_.take_bubble({}); }
   double seconds_waited() const override { return loader_->seconds_waited(); }
 
  private:
+  using Stage = ModelStage<Transformer, TextTensors>;
+
   std::int64_t microbatch_sequences() const;
 
   const Config config_;
@@ -34,9 +39,12 @@ class LanguageModelTask : public Task {
   Mesh& mesh_;
   TokenDataset training_data_;
   TokenDataset validation_data_;
+  const TransformerOptions options_;
   Transformer model_;
+  PipelineRunner runner_;
   BatchPlan plan_;
   std::unique_ptr<Loader> loader_;
+  std::vector<Batch> batches_;  // of the step
 };
 
 }  // namespace trireme

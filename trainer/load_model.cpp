@@ -9,6 +9,7 @@
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/pieces.h"
 
 namespace trireme {
 std::filesystem::path checkpoint_at(const std::filesystem::path& path) {
@@ -53,8 +54,9 @@ Trained<Model> load(const std::filesystem::path& folder, const TransformerOption
   loaded.checkpoint = folder;
   loaded.state = manifest.state;
   loaded.model = std::make_unique<Model>(options, ParameterMemory::kValues);
-  load_tensors(folder, manifest, layout_of(loaded.model->parameters()),
-               {{"parameters", loaded.model->parameters().values()}}, communicator);
+  const std::vector<CheckpointEntry> layout = layout_of(loaded.model->parameters());
+  load_tensors(folder, manifest, layout,
+               {{"parameters", loaded.model->parameters().values(), pieces_of(layout)}}, communicator);
   loaded.tokenizer = load_tokenizer(run_of(folder) / kTokenizerFile);
   return loaded;
 }
@@ -107,9 +109,10 @@ TrainedTranslator load_translator(const std::filesystem::path& path, std::int64_
   const Tensor values = loaded.model->parameters().values();
   const auto count = static_cast<std::size_t>(values.num_elements());
   std::vector<double> sum(count, 0.0);
+  const std::vector<CheckpointEntry> layout = layout_of(loaded.model->parameters());
+  const std::vector<CheckpointTensor> parameters{{"parameters", values, pieces_of(layout)}};
   for (const std::filesystem::path& other : last_checkpoints(folder, average)) {
-    load_tensors(other, read_manifest(other), layout_of(loaded.model->parameters()), {{"parameters", values}},
-                 communicator);
+    load_tensors(other, read_manifest(other), layout, parameters, communicator);
     for (std::size_t i = 0; i < count; ++i) sum[i] += static_cast<double>(values.data<float>()[i]);
   }
   for (std::size_t i = 0; i < count; ++i)

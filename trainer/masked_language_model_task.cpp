@@ -36,7 +36,10 @@ void MaskedLanguageModelTask::start(std::int64_t samples_consumed) {
            .num_ranks = mesh_.data().size(),
            .documents = documents_of(config_.data)};
   loader_ = std::make_unique<Loader>(training_data_, plan_, samples_consumed, config_.data.prefetch);
-  model_.allocate({.batch = microbatch_sequences(), .sequence = config_.model.context, .training = true},
+  model_.allocate({.batch = microbatch_sequences(),
+                   .sequence = config_.model.context,
+                   .training = true,
+                   .recompute = recompute_of(config_.train.recompute)},
                   predictions(microbatch_sequences()));
 }
 

@@ -83,6 +83,16 @@ void MetricsLog::train_step(const StepMetrics& metrics) {
       {"speed/data_wait", metrics.data_wait},
   };
   if (metrics.objective) scalars.push_back({"train/objective", *metrics.objective});
+  std::deque<std::string> tags;  // what the scalars' are views of
+  for (const AxisTraffic& axis : metrics.traffic) {
+    const auto add = [&](const char* name, double value) {
+      tags.push_back("communication/" + axis.axis + "_" + name);
+      scalars.push_back({tags.back(), value});
+    };
+    add("bytes_per_step", axis.bytes_per_step);
+    add("busy_s", axis.busy_s);
+    add("hidden", axis.hidden);
+  }
   impl_->tensorboard.add(metrics.step, scalars);
   impl_->progress.step(metrics);
 }

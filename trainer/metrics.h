@@ -13,7 +13,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "trainer/axis_traffic.h"
 #include "trainer/validation.h"
 
 namespace trireme {
@@ -35,6 +37,7 @@ struct StepMetrics {
   std::int64_t skipped_steps = 0;
   double elapsed_s = 0;    // since this process began to train; the log adds the time of earlier attempts
   double remaining_s = 0;  // until the last step
+  std::vector<AxisTraffic> traffic;
 };
 
 // Made by rank 0 alone.  Calls come in the order of steps.

@@ -46,6 +46,14 @@ void for_each_member(Metrics& metrics, Visit visit) {
   visit("remaining_s", metrics.remaining_s);
 }
 
+template <typename Axis, typename Visit>
+void for_each_traffic_member(Axis& axis, Visit visit) {
+  visit("bytes_per_step", axis.bytes_per_step);
+  visit("busy_s", axis.busy_s);
+  visit("hidden", axis.hidden);
+}
+
+constexpr const char* kTrafficMember = "traffic";
 constexpr const char* kEntropyMember = "attention_entropy";
 
 // Leaves out what is no table of numbers.
@@ -82,6 +90,22 @@ bool read_member(const Json& json, const char* name, Value& value) {
   return true;
 }
 
+// Leaves out what is no table of an axis.
+std::vector<AxisTraffic> read_traffic(const Json& json) {
+  std::vector<AxisTraffic> traffic;
+  const auto found = json.find(kTrafficMember);
+  if (found == json.end() || !found->is_object()) return traffic;
+  for (const auto& [name, members] : found->items()) {
+    AxisTraffic axis{.axis = name};
+    bool whole = members.is_object();
+    for_each_traffic_member(axis, [&](const char* member, double& value) {
+      whole = whole && read_member(members, member, value);
+    });
+    if (whole) traffic.push_back(axis);
+  }
+  return traffic;
+}
+
 // Nothing if it is no line of ours.
 std::optional<Entry> parsed(std::string_view line) {
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -111,6 +135,7 @@ std::optional<Entry> parsed(std::string_view line) {
   if (!whole) return std::nullopt;
   double objective = 0;
   if (read_member(json, "objective", objective)) metrics.objective = objective;
+  metrics.traffic = read_traffic(json);
   return Entry{metrics, time};
 }
 
@@ -149,6 +174,10 @@ std::string metrics_line(const StepMetrics& metrics) {
   Json json = {{"step", metrics.step}, {"time", seconds_since_1970()}};
   for_each_member(metrics, [&](const char* name, const auto& value) { json[name] = value; });
   if (metrics.objective) json["objective"] = *metrics.objective;
+  for (const AxisTraffic& axis : metrics.traffic) {
+    Json& members = json[kTrafficMember][axis.axis];
+    for_each_traffic_member(axis, [&](const char* name, double value) { members[name] = value; });
+  }
   return line_of(json);
 }
 

@@ -3,7 +3,9 @@
 //   {"event": "start", "step": 40, "time": ..., "repeated_steps": 17, "elapsed_s": ...}      an attempt
 //   begins
 //   {"step": 50, "time": ..., "loss": ..., "learning_rate": ..., "elapsed_s": ..., ...}      training; under
-//   label smoothing also "objective", which is minimised, beside "loss", which compares with validation's
+//   label smoothing also "objective", which is minimised, beside "loss", which compares with validation's;
+//   on several ranks also what went over each axis of the mesh in a step (see axis_traffic.h)
+//                "traffic": {"dp": {"bytes_per_step": ..., "busy_s": ..., "hidden": ...}, ...}
 //   {"step": 50, "time": ..., "validation_loss": ..., "perplexity": ...}                     validation; of
 //   translations also "bleu", of masked tokens "accuracy", and where it is measured
 //                "attention_entropy": {"decoder": [[head 0, head 1 ...] of layer 0, ...], "encoder", "cross"}

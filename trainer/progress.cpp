@@ -22,6 +22,10 @@ std::string described(const StepMetrics& metrics) {
       readable_number(metrics.learning_rate, 3) + "  grad " + readable_number(metrics.grad_norm, 3) + "  " +
       readable_count(metrics.tokens_per_second) + " tok/s  " + readable_share(metrics.share_of_peak) +
       " of peak  " + readable_duration(metrics.remaining_s) + " left";
+  for (const AxisTraffic& axis : metrics.traffic) {
+    text += "  " + axis.axis + " " + readable_bytes(axis.bytes_per_step) + "/step, " +
+            readable_share(axis.hidden) + " hidden";
+  }
   if (metrics.data_wait >= 0.05) text += "  " + readable_share(metrics.data_wait) + " waiting for data";
   if (metrics.skipped_steps > 0) text += "  " + std::to_string(metrics.skipped_steps) + " skipped";
   return text;

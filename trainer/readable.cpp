@@ -1,6 +1,7 @@
 #include "trainer/readable.h"
 
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -30,6 +31,13 @@ std::string readable_count(double count) {
                  : std::abs(count) < 99.95 ? "%.1f%s"
                                            : "%.0f%s",
                  count, unit);
+}
+
+std::string readable_bytes(double count) {
+  std::string text = readable_count(count);
+  const bool has_unit = !text.empty() && std::isalpha(static_cast<unsigned char>(text.back())) != 0;
+  text.insert(has_unit ? text.size() - 1 : text.size(), " ");
+  return text + "B";
 }
 
 std::string readable_duration(double seconds) {

@@ -10,6 +10,7 @@
 #include "parallel/gradient_reducer.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_buffer.h"
+#include "parallel/pipeline_runner.h"
 #include "trainer/config.h"
 #include "trainer/validation.h"
 
@@ -45,6 +46,8 @@ class Task {
                                         Stream stream) = 0;
   // The same on every rank.
   virtual Validation validate() = 0;
+  // Of the steps since the last call; none without a pipeline.  Collective over its stages.
+  virtual std::optional<PipelineBubble> take_bubble() { return std::nullopt; }
   // Time that the steps have waited for data.
   virtual double seconds_waited() const = 0;
 };

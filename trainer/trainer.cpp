@@ -4,6 +4,8 @@
 #include <cmath>
 #include <csignal>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include <glog/logging.h>
 
@@ -16,7 +18,9 @@
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/pieces.h"
 #include "trainer/load_model.h"
+#include "trainer/whole_layout.h"
 
 namespace trireme {
 namespace {
@@ -42,7 +46,11 @@ bool due(std::int64_t every, std::int64_t step) {
 }  // namespace
 
 Trainer::Trainer(const Config& config, Process& process)
-    : config_(config), directory_(config.run.directory), process_(process), engine_(config, process.world()) {
+    : config_(config),
+      directory_(config.run.directory),
+      process_(process),
+      engine_(config, process.world()),
+      traffic_(engine_.mesh()) {
   set_up_threads();
   open_run_directory();
   resume_or_initialize();
@@ -74,13 +82,18 @@ void Trainer::open_run_directory() {
 }
 
 CheckpointContents Trainer::checkpoint_contents() {
+  const ParameterBuffer& parameters = engine_.task().parameters();
   CheckpointContents contents;
-  contents.layout = layout_of(engine_.task().parameters());
-  contents.tensors = {{"parameters", engine_.task().parameters().values()},
-                      {"adam_m", engine_.optimizer().first_moment()},
-                      {"adam_v", engine_.optimizer().second_moment()}};
-  contents.state = state_;
   contents.model_json = engine_.task().model_json();
+  const WholeLayout whole = whole_layout(TransformerOptions::from_json(contents.model_json, "[model]"));
+  contents.layout = whole.entries;
+  contents.num_elements = whole.num_elements;
+  const CheckpointPieces pieces = replicated_over(
+      engine_.mesh().data(), pieces_of(parameters, contents.layout), parameters.num_elements());
+  contents.tensors = {{"parameters", parameters.values(), pieces},
+                      {"adam_m", engine_.optimizer().first_moment(), pieces},
+                      {"adam_v", engine_.optimizer().second_moment(), pieces}};
+  contents.state = state_;
   contents.changeable_keys = {"dropout", "attention_dropout", "init_stddev"};
   return contents;
 }
@@ -119,14 +132,14 @@ std::string Trainer::initialize() {
     throw UserError("train.init_from", folder.string() + " is of another model: " + *difference,
                     "set the keys of [model] as the checkpoint has them");
   }
-  load_tensors(folder, manifest, ours.layout, {{"parameters", engine_.task().parameters().values()}},
-               process_.world());
+  load_tensors(folder, manifest, ours.layout, {ours.tensors.front()}, process_.world());
   return folder.string();
 }
 
 RunEnd Trainer::run() {
   start_ = Clock::now();
   last_log_ = {.time = start_, .step = state_.step, .tokens = state_.tokens};
+  traffic_.resume();
   while (state_.step < config_.train.steps) {
     const StepResult result = train_step();
     check_finite(result);
@@ -143,6 +156,7 @@ RunEnd Trainer::run() {
 
 StepResult Trainer::train_step() {
   const StepResult result = engine_.step(state_.step, state_.skipped_steps);
+  traffic_.count_step();
   if (!result.finite) ++state_.skipped_steps;
   ++state_.step;
   state_.samples += result.size.samples;
@@ -175,6 +189,7 @@ void Trainer::check_finite(const StepResult& result) const {
 }
 
 void Trainer::log_step(const StepResult& result) {
+  std::vector<AxisTraffic> traffic = traffic_.take(process_.world());
   if (log_ == nullptr) return;
   const Clock::time_point now = Clock::now();
   const double seconds = std::max(1e-9, seconds_between(last_log_.time, now));
@@ -193,14 +208,17 @@ void Trainer::log_step(const StepResult& result) {
        .tokens = state_.tokens,
        .skipped_steps = state_.skipped_steps,
        .elapsed_s = seconds_between(start_, now),
-       .remaining_s = static_cast<double>(config_.train.steps - state_.step) / steps_per_second});
+       .remaining_s = static_cast<double>(config_.train.steps - state_.step) / steps_per_second,
+       .traffic = std::move(traffic)});
   last_log_ = {
       .time = now, .step = state_.step, .tokens = state_.tokens, .flops = flops_, .seconds_waited = waited};
 }
 
 void Trainer::validate() {
   const Clock::time_point begin = Clock::now();
+  traffic_.pause();
   const Validation found = engine_.task().validate();
+  traffic_.resume();
   if (log_ != nullptr) log_->validation(state_.step, found);
   last_log_.time += Clock::now() - begin;  // the speed of training is not charged for it
 }
@@ -208,7 +226,9 @@ void Trainer::validate() {
 void Trainer::save() {
   const Clock::time_point begin = Clock::now();
   const KeepPolicy keep{.last = config_.checkpoint.keep_last, .every = config_.checkpoint.keep_every};
+  traffic_.pause();
   const auto failure = save_checkpoint(directory_, checkpoint_contents(), keep, process_.world());
+  traffic_.resume();
   last_log_.time += Clock::now() - begin;
   if (!failure) {
     note("saved step " + std::to_string(state_.step));

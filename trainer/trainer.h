@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "parallel/process.h"
+#include "trainer/axis_traffic.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config.h"
 #include "trainer/metrics.h"
@@ -69,6 +70,7 @@ class Trainer {
   Process& process_;
   Stream stream_;
   TrainingEngine engine_;
+  TrafficMeter traffic_;
   TrainState state_;
   std::unique_ptr<MetricsLog> log_;  // rank 0's alone
   double peak_flops_ = 0.0;          // of all ranks

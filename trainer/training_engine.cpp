@@ -4,30 +4,39 @@
 
 #include "data/user_error.h"
 #include "kernels/elementwise.h"
+#include "trainer/layout_limits.h"
 #include "trainer/optim/lr_schedule.h"
 
 namespace trireme {
 namespace {
 
 // The mesh that the config asks for, if there are the ranks for it.
-Mesh make_mesh(const ParallelConfig& config, Communicator& world) {
-  const MeshShape shape{.data = static_cast<int>(config.data)};
+Mesh make_mesh(const Config& config, Communicator& world) {
+  const MeshShape shape = mesh_shape(config.parallel);
   if (const auto reason = Mesh::why_not(shape, world.size())) {
-    throw UserError("parallel.data", *reason, "change it, or start another number of ranks");
+    throw UserError("parallel", *reason, "change it, or start another number of ranks");
   }
+  check_layout(config, MeshLayout(shape, world.size()));
   return {shape, world};
 }
 
 }  // namespace
 
+MeshShape mesh_shape(const ParallelConfig& config) {
+  return {.pipeline = static_cast<int>(config.pipeline),
+          .data = static_cast<int>(config.data),
+          .tensor = static_cast<int>(config.tensor)};
+}
+
 TrainingEngine::TrainingEngine(const Config& config, Communicator& world)
     : config_(config),
-      mesh_(make_mesh(config.parallel, world)),
+      mesh_(make_mesh(config, world)),
       task_(make_task(config, mesh_)),
       optimizer_(task_->parameters(), config.optim),
+      owned_(task_->parameters().owned_ranges()),
       clip_(config.optim.grad_clip),
       reducer_(task_->parameters(), mesh_.data(),
-               static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20))),
+               static_cast<std::int64_t>(config.parallel.bucket_mib * (1 << 20)), mesh_.tensor().size()),
       loss_memory_(2 * size_bytes(DType::kFloat32)),
       loss_2_(loss_memory_.tensor(DType::kFloat32, {2})) {}
 
@@ -43,7 +52,7 @@ StepResult TrainingEngine::step(std::int64_t step, std::int64_t skipped_steps) {
   reducer_.finish(stream_);
 
   result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
-  result.grad_norm = clip_.measure(task_->parameters().gradients(), stream_);
+  result.grad_norm = clip_.measure(task_->parameters().gradients(), owned_, mesh_.model(), stream_);
   sum_losses(result);
   result.finite = std::isfinite(result.objective) && std::isfinite(result.grad_norm);
   if (result.finite) {
@@ -54,8 +63,9 @@ StepResult TrainingEngine::step(std::int64_t step, std::int64_t skipped_steps) {
 }
 
 void TrainingEngine::sum_losses(StepResult& result) {
-  Communicator& axis = mesh_.data();
-  axis.wait(axis.all_reduce(loss_2_, ReduceOp::kSum, stream_), stream_);
+  // Of a pipeline only the last stage has any.
+  for (Communicator* const axis : {&mesh_.data(), &mesh_.pipeline()})
+    axis->wait(axis->all_reduce(loss_2_, ReduceOp::kSum, stream_), stream_);
   const auto mean = [&](int i) {
     return static_cast<double>(loss_2_.data<float>()[i]) / static_cast<double>(result.size.targets);
   };

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kernels/buffer.h"
 #include "parallel/gradient_reducer.h"
@@ -24,6 +25,9 @@ struct StepResult {
   bool finite = true;  // otherwise the step changed nothing
 };
 
+// The mesh that a config asks for.
+MeshShape mesh_shape(const ParallelConfig& config);
+
 // Knows of layouts, and nothing of runs: directories, checkpoints and logs are Trainer's.  Every call is
 // collective over the ranks of `world`.
 class TrainingEngine {
@@ -41,6 +45,9 @@ class TrainingEngine {
   void start(std::int64_t samples_consumed) { task_->start(samples_consumed); }
   // The step number `step` (from 0), before which so many were skipped because they were not finite.
   StepResult step(std::int64_t step, std::int64_t skipped_steps);
+  // The values of this rank's share of the parameters, all of them, laid out as in task().parameters();
+  // valid until the next step.
+  Tensor gather_values() { return task_->parameters().values(); }
 
  private:
   void sum_losses(StepResult& result);
@@ -50,6 +57,7 @@ class TrainingEngine {
   Stream stream_;
   const std::unique_ptr<Task> task_;
   AdamW optimizer_;
+  const std::vector<FlatRange> owned_;  // what of the gradient this rank counts in its norm
   GradientClip clip_;
   GradientReducer reducer_;
   Buffer loss_memory_;

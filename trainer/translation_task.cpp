@@ -4,6 +4,7 @@
 
 #include "data/manifest.h"
 #include "trainer/evaluate_pairs.h"
+#include "trainer/model_parts.h"
 #include "trainer/translate.h"
 
 namespace trireme {
@@ -14,7 +15,9 @@ TranslationTask::TranslationTask(const Config& config, Mesh& mesh)
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
       tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
-      model_(TransformerOptions::from_config(config.model, training_data_.vocab_size())) {
+      options_(TransformerOptions::from_config(config.model, training_data_.vocab_size())),
+      model_(options_, ParameterMemory::kValuesAndGradients, share_of_model(config.parallel, options_, mesh)),
+      runner_(pipeline_runner(config.parallel, mesh)) {
   check_pairs(training_data_, config_.model.context);
   check_pairs(validation_data_, config_.model.context);
 }
@@ -37,38 +40,62 @@ void TranslationTask::start(std::int64_t samples_consumed) {
                            .rank = mesh_.data().rank(),
                            .num_ranks = mesh_.data().size()};
   loader_ = std::make_unique<PairLoader>(training_data_, plan, samples_consumed, config_.data.prefetch);
+  allocate_slots(runner_.num_slots(1));
+}
+
+void TranslationTask::allocate_slots(int slots) {
+  if (slots <= num_slots_) return;
+  num_slots_ = slots;
   const std::int64_t tokens = allocated_tokens();
-  model_.allocate({.source_tokens = tokens, .target_tokens = tokens, .training = true});
+  model_.allocate({.source_tokens = tokens,
+                   .target_tokens = tokens,
+                   .training = true,
+                   .slots = static_cast<std::size_t>(slots),
+                   .recompute = recompute_of(config_.train.recompute),
+                   .deferred_weights = config_.parallel.schedule == "zero_bubble"});
 }
 
 StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
                                                Stream stream) {
-  for (;;) {
-    const PairBatch& batch = loader_->next();
-    const Pass pass{.dropout = {.probability = model_.options().dropout,
-                                .attention_probability = model_.options().attention_dropout,
-                                .seed = static_cast<std::uint64_t>(config_.run.seed),
-                                .step = step,
-                                .first_sequence = batch.first_sample},
-                    .label_smoothing = static_cast<float>(config_.train.label_smoothing),
-                    .cross_entropy_1 = loss_2.slice(0, 1, 2),
-                    .ponder_cost = static_cast<float>(config_.train.ponder_cost),
-                    .stream = stream};
-    reducer.begin(/*is_last_microbatch=*/batch.ends_step);
-    model_.forward_backward(loss_2.slice(0, 0, 1), tensors_of(batch),
-                            1.0F / static_cast<float>(batch.step_target_tokens), reducer, pass);
-    if (!batch.ends_step) continue;
-    return {.samples = batch.step_sequences,
-            .tokens = batch.step_target_tokens,
-            .targets = batch.step_target_tokens,
-            .flops = model_.flops(batch.step_sequences, batch.step_source_tokens, batch.step_target_tokens)};
-  }
+  do {
+    batches_.push_back(loader_->next());
+  } while (!batches_.back().ends_step);
+  const auto microbatch = [&](int i) -> Microbatch<PairTensors> {
+    const PairBatch& batch = batches_[static_cast<std::size_t>(i)];
+    return {.tensors = tensors_of(batch),
+            .pass = {.dropout = {.probability = options_.dropout,
+                                 .attention_probability = options_.attention_dropout,
+                                 .seed = static_cast<std::uint64_t>(config_.run.seed),
+                                 .step = step,
+                                 .first_sequence = batch.first_sample},
+                     .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                     .cross_entropy_1 = loss_2.slice(0, 1, 2),
+                     .ponder_cost = static_cast<float>(config_.train.ponder_cost),
+                     .stream = stream},
+            .scale = 1.0F / static_cast<float>(batch.step_target_tokens)};
+  };
+  const auto microbatches = static_cast<int>(batches_.size());
+  allocate_slots(runner_.num_slots(microbatches));
+  Stage stage(model_, microbatch, microbatches, mesh_.pipeline().size(), loss_2.slice(0, 0, 1), reducer);
+  runner_.run(stage, microbatches, stream);
+  const PairBatch last = std::move(batches_.back());
+  batches_.clear();
+  return {.samples = last.step_sequences,
+          .tokens = last.step_target_tokens,
+          .targets = last.step_target_tokens,
+          .flops = model_.flops(last.step_sequences, last.step_source_tokens, last.step_target_tokens)};
 }
 
 Validation TranslationTask::validate() {
   const std::int64_t tokens = allocated_tokens();
-  Validation result{
-      .loss = evaluate_pairs(model_, validation_data_, config_.train.eval_sequences, tokens, mesh_.data())};
+  const auto forward_loss = [&](Tensor loss_1, const PairTensors& pairs, const Pass& pass) {
+    Stage stage(
+        model_, [&](int) { return Microbatch<PairTensors>{.tensors = pairs, .pass = pass}; }, loss_1);
+    runner_.run_forward(stage, /*num_microbatches=*/1, pass.stream);
+  };
+  const double loss =
+      evaluate_pairs(forward_loss, validation_data_, config_.train.eval_sequences, tokens, mesh_.data());
+  Validation result{.loss = from_last_stage(loss, mesh_)};
   if (const std::int64_t pairs = config_.train.eval_translations; pairs > 0) {
     const TranslationScores scores =
         score_translations(model_, validation_data_, *tokenizer_, pairs, BeamOptions(), tokens, mesh_.data());

@@ -3,11 +3,13 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "data/pair_dataset.h"
 #include "data/pair_loader.h"
 #include "data/tokenizer/tokenizer.h"
 #include "trainer/model/encoder_decoder.h"
+#include "trainer/model_stage.h"
 #include "trainer/task.h"
 
 namespace trireme {
@@ -25,11 +27,16 @@ class TranslationTask : public Task {
   StepSize accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
                                 Stream stream) override;
   Validation validate() override;
+  std::optional<PipelineBubble> take_bubble() override { return runner_.take_bubble({}); }
   double seconds_waited() const override { return loader_->seconds_waited(); }
 
  private:
+  using Stage = ModelStage<EncoderDecoder, PairTensors>;
+
   // The most tokens on a side that this rank ever computes at once.
   std::int64_t microbatch_tokens() const;
+  // Makes the memory of microbatches in flight, if there isn't enough.
+  void allocate_slots(int slots);
   // Room for those, and for validation.
   std::int64_t allocated_tokens() const;
 
@@ -38,8 +45,12 @@ class TranslationTask : public Task {
   PairDataset training_data_;
   PairDataset validation_data_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  const TransformerOptions options_;
   EncoderDecoder model_;
+  PipelineRunner runner_;
+  int num_slots_ = 0;
   std::unique_ptr<PairLoader> loader_;
+  std::vector<PairBatch> batches_;  // of the step
 };
 
 }  // namespace trireme

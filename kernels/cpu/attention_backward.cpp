@@ -3,6 +3,7 @@
 // heads their key blocks are dealt out to several owners, each with its own dq, which are added up at the
 // end.
 #include "kernels/attention.h"
+#include "kernels/attention_check.h"
 #include "kernels/cpu/attention_mask.h"
 #include "kernels/cpu/dropout_mask.h"
 #include "kernels/cpu/head_rows.h"
@@ -268,6 +269,7 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
 
   const std::int64_t rows = batch * sizes.num_heads * sizes.num_queries;
   const std::int64_t heads_per_kv = sizes.num_heads / sizes.num_kv_heads;
+  const std::int64_t num_masks = mask_heads(options, sizes.num_heads);
   const float* const lse = lse_BHT.data<float>();
   const float* const slopes = options.alibi_slopes_H ? options.alibi_slopes_H.data<float>() : nullptr;
   const std::int64_t delta_size = divide_up(rows, 16) * 16;
@@ -300,7 +302,8 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
                         .lse = lse + head * sizes.num_queries,
                         .delta = delta + head * sizes.num_queries,
                         .dq = dq + head * head_size,
-                        .dropout_row = head * attention_mask_size(1, sizes.num_queries, sizes.num_keys),
+                        .dropout_row = (b * num_masks + options.first_head + h) *
+                                       attention_mask_size(1, sizes.num_queries, sizes.num_keys),
                         .slope = slopes == nullptr ? 0.0F : slopes[h] * kLog2E});
       }
       block.write(HeadRows(dk_BSKD, b, kv), HeadRows(dv_BSKD, b, kv));

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/attention.h"
+#include "kernels/attention_check.h"
 #include "kernels/cpu/attention_mask.h"
 #include "kernels/cpu/attention_short.h"
 #include "kernels/cpu/dropout_mask.h"
@@ -211,6 +212,7 @@ void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_
     return;
   }
   const DropoutMask dropout(options.dropout);
+  const std::int64_t num_masks = mask_heads(options, num_heads);
 
   parallel_for(batch * num_heads * num_blocks, 1, [&](std::int64_t item, std::int64_t) {
     const std::int64_t index = item / num_blocks;  // of the head, of all sequences
@@ -224,7 +226,8 @@ void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_
                     .lse = lse == nullptr ? nullptr : lse + index * num_queries,
                     .slope = slopes == nullptr ? 0.0F : slopes[h] * kLog2E,
                     .dropout = options.dropout ? &dropout : nullptr,
-                    .dropout_row = index * attention_mask_size(1, num_queries, num_keys),
+                    .dropout_row = (b * num_masks + options.first_head + h) *
+                                   attention_mask_size(1, num_queries, num_keys),
                     .dropout_stride = attention_mask_size(1, 1, num_keys)};
     // The last queries see most keys: they come first.
     const std::int64_t first = (num_blocks - 1 - item % num_blocks) * kQueries;

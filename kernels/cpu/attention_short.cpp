@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/attention_check.h"
 #include "kernels/cpu/dropout_mask.h"
 #include "kernels/cpu/head_rows.h"
 #include "kernels/cpu/parallel_for.h"
@@ -213,6 +214,7 @@ void attention_forward_short(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Ten
   float* const lse = lse_BHT ? lse_BHT.data<float>() : nullptr;
   const float* const slopes = options.alibi_slopes_H ? options.alibi_slopes_H.data<float>() : nullptr;
   const DropoutMask dropout(options.dropout);
+  const std::int64_t num_masks = mask_heads(options, num_heads);
 
   parallel_for(q_BTHD.dim(0) * num_kv_heads * num_groups, 1, [&](std::int64_t item, std::int64_t) {
     const std::int64_t b = item / num_groups / num_kv_heads;
@@ -225,13 +227,14 @@ void attention_forward_short(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Ten
       const std::int64_t h = kv * heads_per_kv + i / length;
       const std::int64_t t = i % length;
       const std::int64_t row = (b * num_heads + h) * length + t;  // of [B, H, T]
+      const std::int64_t mask_row = (b * num_masks + options.first_head + h) * length + t;
       group.add_query({.q = HeadRows(q_BTHD, b, h).at(t),
                        .out = HeadRows(out_BTHD, b, h).at(t),
                        .lse = lse == nullptr ? nullptr : lse + row,
                        .begin = seen.begins[t],
                        .end = seen.ends[t],
                        .position = t + seen.shift,
-                       .dropout_row = row * attention_mask_size(1, 1, k_BSKD.dim(1)),
+                       .dropout_row = mask_row * attention_mask_size(1, 1, k_BSKD.dim(1)),
                        .slope = slopes == nullptr ? 0.0F : slopes[h] * kLog2E},
                       options.scale);
     }

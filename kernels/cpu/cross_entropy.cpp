@@ -1,5 +1,6 @@
 #include "kernels/cross_entropy.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/isa.h"
@@ -32,7 +33,7 @@ inline float log_sum_exp(const float* row, std::int64_t width) {
   return largest + static_cast<float>(std::log(total));
 }
 
-inline float mean_of(const float* row, std::int64_t width) {
+inline double sum_of(const float* row, std::int64_t width) {
   constexpr std::int64_t kRange = 4096;  // summed in float, and the ranges in double
   double total = 0.0;
   for (std::int64_t begin = 0; begin < width; begin += kRange) {
@@ -42,11 +43,11 @@ inline float mean_of(const float* row, std::int64_t width) {
     for (std::int64_t v = begin; v < end; ++v) sum += row[v];
     total += static_cast<double>(sum);
   }
-  return static_cast<float>(total / static_cast<double>(width));
+  return total;
 }
 
 void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor smoothed_logit_N, Tensor logits_NV,
-                           Tensor targets_N, float label_smoothing, Stream) {
+                           Tensor targets_N, float label_smoothing, Stream, VocabularyPart part) {
   const float* const logits = logits_NV.data<float>();
   const std::int32_t* const targets = targets_N.data<std::int32_t>();
   float* const lse = lse_N.data<float>();
@@ -54,21 +55,52 @@ void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor smoothed_
   float* const smoothed_logit = smoothed_logit_N ? smoothed_logit_N.data<float>() : nullptr;
   const std::int64_t width = logits_NV.dim(1);
   const std::int64_t stride = logits_NV.stride(0);
+  const auto whole = static_cast<double>(part.whole > 0 ? part.whole : width);
   parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
     const float* const row = logits + n * stride;
     const bool ignored = targets[n] == kIgnoredTarget;
+    const std::int64_t target = targets[n] - part.first;
+    const bool is_here = !ignored && 0 <= target && target < width;
     lse[n] = ignored ? 0.0F : log_sum_exp(row, width);
-    target_logit[n] = ignored ? 0.0F : row[targets[n]];
+    target_logit[n] = is_here ? row[target] : 0.0F;
     if (smoothed_logit == nullptr) return;
     smoothed_logit[n] = target_logit[n];
     // Not by 0: an impossible token's logit is -Inf.
     if (!ignored && label_smoothing > 0.0F)
-      smoothed_logit[n] += label_smoothing * (mean_of(row, width) - target_logit[n]);
+      smoothed_logit[n] +=
+          label_smoothing * (static_cast<float>(sum_of(row, width) / whole) - target_logit[n]);
+  });
+}
+
+void cross_entropy_combine(Tensor lse_N, Tensor target_logit_N, Tensor smoothed_logit_N, Tensor parts_R3N,
+                           Tensor targets_N, Stream) {
+  const std::int64_t num_parts = parts_R3N.dim(0);
+  const std::int64_t num_rows = parts_R3N.dim(2);
+  const float* const parts = parts_R3N.data<float>();
+  const std::int32_t* const targets = targets_N.data<std::int32_t>();
+  float* const lse = lse_N.data<float>();
+  float* const target_logit = target_logit_N.data<float>();
+  float* const smoothed_logit = smoothed_logit_N.data<float>();
+  parallel_for(num_rows, 256, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t n = begin; n < end; ++n) {
+      const auto of_part = [=](std::int64_t r, int which) { return parts[(3 * r + which) * num_rows + n]; };
+      float largest = -3.4028235e38F;
+      for (std::int64_t r = 0; r < num_parts; ++r) largest = std::max(largest, of_part(r, 0));
+      double total = 0.0;
+      target_logit[n] = smoothed_logit[n] = 0.0F;
+      for (std::int64_t r = 0; r < num_parts; ++r) {
+        total += std::exp(static_cast<double>(of_part(r, 0)) - static_cast<double>(largest));
+        target_logit[n] += of_part(r, 1);
+        smoothed_logit[n] += of_part(r, 2);
+      }
+      const bool ignored = targets[n] == kIgnoredTarget;
+      lse[n] = ignored ? 0.0F : largest + static_cast<float>(std::log(total));
+    }
   });
 }
 
 void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N,
-                            float label_smoothing, float scale, Stream) {
+                            float label_smoothing, float scale, Stream, VocabularyPart part) {
   const float* const logits = logits_NV.data<float>();
   float* const dlogits = dlogits_NV.data<float>();
   const std::int32_t* const targets = targets_N.data<std::int32_t>();
@@ -76,7 +108,7 @@ void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, T
   const std::int64_t width = logits_NV.dim(1);
   const std::int64_t stride = logits_NV.stride(0);
   const std::int64_t dstride = dlogits_NV.stride(0);
-  const float everywhere = scale * label_smoothing / static_cast<float>(width);
+  const float everywhere = scale * label_smoothing / static_cast<float>(part.whole > 0 ? part.whole : width);
   const float at_target = scale * (1.0F - label_smoothing);
   parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
     const float* const in = logits + n * stride;
@@ -91,7 +123,8 @@ void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, T
       store(out + v, scale * exp2_nonpositive((load(in + v) - log_sum) * kLog2E) - everywhere);
     }
     for (; v < width; ++v) out[v] = scale * exp(in[v] - log_sum) - everywhere;
-    out[targets[n]] -= at_target;
+    const std::int64_t target = targets[n] - part.first;
+    if (0 <= target && target < width) out[target] -= at_target;
   });
 }
 

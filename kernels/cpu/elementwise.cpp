@@ -47,4 +47,20 @@ void copy(Tensor y, Tensor x, Stream) {
   });
 }
 
+template <typename To, typename From>
+void convert_all(To* to, const From* from, std::int64_t count) {
+  parallel_for(count, 1 << 16, [=](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i) to[i] = To(from[i]);
+  });
+}
+
+void convert(Tensor y, Tensor x, Stream) {
+  if (x.dtype() == DType::kFloat32) {
+    convert_all(y.data<Bfloat16>(), x.data<float>(), x.num_elements());
+  } else {
+    convert_all(y.data<float>(), x.data<Bfloat16>(), x.num_elements());
+  }
+}
+
 TRIREME_END_ISA

@@ -298,7 +298,8 @@ void gemm(Tensor c_MN, Tensor a, Tensor b, MatmulOptions options, const float* b
   const Operand left{a.data<float>(), a.stride(0), !options.transpose_a, m, kTileRows};
   const Operand right{b.data<float>(), b.stride(0), options.transpose_b, n, static_cast<int>(kTileColumns)};
   const Result c{c_MN.data<float>(), c_MN.stride(0), m, n, bias, options.accumulate, epilogue};
-  if (m <= kFewRows && left.lines_contiguous && right.lines_contiguous) {
+  const bool is_read_in_place = m <= kFewRows && left.lines_contiguous && right.lines_contiguous;
+  if (is_read_in_place || depth == 0) {  // where sums are empty nothing is read
     return multiply_few_rows(c, left, right, depth);
   }
   const bool left_shared = m <= n;

@@ -63,7 +63,7 @@ void differentiate_and_sum(Tensor dy_NO, Tensor preactivation_NO, Tensor dbias_O
 }
 
 inline void backward_products(Tensor dx_NI, Tensor dw_OI, Tensor dy_NO, Tensor x_NI, Tensor w_OI) {
-  gemm(dw_OI, dy_NO, x_NI, {.transpose_a = true, .accumulate = true});
+  if (dw_OI) gemm(dw_OI, dy_NO, x_NI, {.transpose_a = true, .accumulate = true});
   if (dx_NI) gemm(dx_NI, dy_NO, w_OI, {});
 }
 

@@ -13,15 +13,17 @@ struct Moments {
   float mean, variance;
 };
 
+// Not inlined: a row has the same moments to the last bit, whether it was just summed or not.
+//
 // Around 0, as RMSNorm takes them.
-inline Moments raw_moments(const float* row, std::int64_t width) {
+[[gnu::noinline]] static Moments raw_moments(const float* row, std::int64_t width) {
   float squares = 0.0F;
 #pragma omp simd reduction(+ : squares)
   for (std::int64_t c = 0; c < width; ++c) squares += row[c] * row[c];
   return {0.0F, squares / static_cast<float>(width)};
 }
 
-inline Moments central_moments(const float* row, std::int64_t width) {
+[[gnu::noinline]] static Moments central_moments(const float* row, std::int64_t width) {
   const float count = static_cast<float>(width);
   float total = 0.0F;
 #pragma omp simd reduction(+ : total)

@@ -5,6 +5,7 @@
 
 #include <glog/logging.h>
 
+#include "kernels/attention_check.h"
 #include "kernels/cuda/attention/launch.h"
 
 namespace trireme::cuda {
@@ -59,7 +60,11 @@ AttentionParameters<T> parameters_of(Tensor out_BTHD, Tensor lse_BHT, Tensor q_B
     p.dropout_threshold = options.dropout.threshold();
     p.dropout_scale = options.dropout.scale();
     p.dropout_key = options.dropout.key;
-    p.dropout_offset = options.dropout.offset;
+    const auto groups = static_cast<std::uint64_t>(attention_mask_size(1, q_BTHD.dim(1), k_BSKD.dim(1)) / 4);
+    const std::int64_t others = mask_heads(options, q_BTHD.dim(2)) - q_BTHD.dim(2);
+    p.dropout_first = options.dropout.offset / 4 + static_cast<std::uint64_t>(options.first_head) * groups;
+    p.dropout_groups_of_head = groups;
+    p.dropout_groups_of_others = static_cast<std::uint64_t>(others) * groups;
   }
   p.is_deterministic = options.deterministic;
   return p;

@@ -78,51 +78,69 @@ __device__ inline Sums block_sums(Sums sums) {
   return sums;
 }
 
-// The row's target.
-__device__ inline int checked_target(const std::int32_t* targets, int width) {
-  const int target = targets[blockIdx.x];
-  if (target != kIgnoredTarget && (target < 0 || target >= width)) __trap();
-  return target;
+// The columns of logits, as tokens of the vocabulary.
+struct Columns {
+  int width;
+  int first;
+  int whole;
+
+  // The row's target, counted in columns, of which it may be none; or kNoTarget.
+  __device__ int target_of_row(const std::int32_t* targets) const {
+    const int target = targets[blockIdx.x];
+    if (target == kIgnoredTarget) return kNoTarget;
+    if (target < 0 || target >= whole) __trap();
+    return target - first;
+  }
+  __device__ bool contain(int column) const { return 0 <= column && column < width; }
+
+  static constexpr int kNoTarget = -0x7FFFFFFF;
+};
+
+Columns columns_of(const Tensor& logits_NV, const VocabularyPart& part) {
+  const auto width = static_cast<int>(logits_NV.dim(1));
+  return {.width = width,
+          .first = static_cast<int>(part.first),
+          .whole = part.whole > 0 ? static_cast<int>(part.whole) : width};
 }
 
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
     softmax_loss(float* lse, float* target_logit, float* smoothed_logit, const T* logits, std::int64_t stride,
-                 const std::int32_t* targets, float label_smoothing, int width) {
+                 const std::int32_t* targets, float label_smoothing, Columns columns) {
   const T* const row = logits + static_cast<std::int64_t>(blockIdx.x) * stride;
-  const int target = checked_target(targets, width);
-  if (target == kIgnoredTarget) {
+  const int target = columns.target_of_row(targets);
+  if (target == Columns::kNoTarget) {
     if (threadIdx.x > 0) return;
     lse[blockIdx.x] = target_logit[blockIdx.x] = 0.0F;
     if (smoothed_logit != nullptr) smoothed_logit[blockIdx.x] = 0.0F;
     return;
   }
   Sums sums;
-  for_each_column<kWidth>(width, [&]<int w>(int v) { sums.add(load_floats<w>(row + v)); });
+  for_each_column<kWidth>(columns.width, [&]<int w>(int v) { sums.add(load_floats<w>(row + v)); });
   sums = block_sums(sums);
   if (threadIdx.x > 0) return;
   lse[blockIdx.x] = sums.largest + logf(sums.exponentials);
-  float at_target = load_floats<1>(row + target)[0];
+  float at_target = columns.contain(target) ? load_floats<1>(row + target)[0] : 0.0F;
   target_logit[blockIdx.x] = at_target;
   if (smoothed_logit == nullptr) return;
   // Not by 0: an impossible token's logit is -Inf.
   if (label_smoothing > 0.0F)
-    at_target += label_smoothing * (sums.numbers / static_cast<float>(width) - at_target);
+    at_target += label_smoothing * (sums.numbers / static_cast<float>(columns.whole) - at_target);
   smoothed_logit[blockIdx.x] = at_target;
 }
 
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
     softmax_gradient(T* dlogits, std::int64_t dstride, const T* logits, std::int64_t stride, const float* lse,
-                     const std::int32_t* targets, float label_smoothing, float scale, int width) {
+                     const std::int32_t* targets, float label_smoothing, float scale, Columns columns) {
   const T* const row = logits + static_cast<std::int64_t>(blockIdx.x) * stride;
   T* const drow = dlogits + static_cast<std::int64_t>(blockIdx.x) * dstride;
-  const int target = checked_target(targets, width);
-  const bool is_ignored = target == kIgnoredTarget;
+  const int target = columns.target_of_row(targets);
+  const bool is_ignored = target == Columns::kNoTarget;
   const float log_sum = lse[blockIdx.x];
-  const float everywhere = scale * label_smoothing / static_cast<float>(width);
+  const float everywhere = scale * label_smoothing / static_cast<float>(columns.whole);
   const float at_target = scale * (1.0F - label_smoothing);
-  for_each_column<kWidth>(width, [&]<int w>(int v) {
+  for_each_column<kWidth>(columns.width, [&]<int w>(int v) {
     Floats<w> x = load_floats<w>(row + v);
 #pragma unroll
     for (int j = 0; j < w; ++j) {
@@ -133,6 +151,27 @@ __global__ void __launch_bounds__(kThreads)
   });
 }
 
+__global__ void __launch_bounds__(kThreads)
+    combine(float* lse, float* target_logit, float* smoothed_logit, const float* parts,
+            const std::int32_t* targets, int num_parts, std::int64_t num_rows) {
+  const std::int64_t n = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (n >= num_rows) return;
+  float largest = -3.4028235e38F;
+  for (int r = 0; r < num_parts; ++r) largest = fmaxf(largest, parts[3 * r * num_rows + n]);
+  float exponentials = 0.0F;
+  float at_target = 0.0F;
+  float smoothed = 0.0F;
+  for (int r = 0; r < num_parts; ++r) {
+    const float* const part = parts + 3 * r * num_rows + n;
+    exponentials += fast_exp(part[0] - largest);
+    at_target += part[num_rows];
+    smoothed += part[2 * num_rows];
+  }
+  lse[n] = targets[n] == kIgnoredTarget ? 0.0F : largest + logf(exponentials);
+  target_logit[n] = at_target;
+  smoothed_logit[n] = smoothed;
+}
+
 // Whether rows begin at multiples of 16 bytes.
 bool rows_are_aligned(const Tensor& x_NV) {
   return are_aligned(x_NV.raw_data()) && x_NV.stride(0) * size_bytes(x_NV.dtype()) % 16 == 0;
@@ -141,22 +180,30 @@ bool rows_are_aligned(const Tensor& x_NV) {
 }  // namespace
 
 void cross_entropy_forward(Tensor lse_N, Tensor target_logit_N, Tensor smoothed_logit_N, Tensor logits_NV,
-                           Tensor targets_N, float label_smoothing, Stream stream) {
+                           Tensor targets_N, float label_smoothing, Stream stream, VocabularyPart part) {
   with_type_and_width(logits_NV.dtype(), rows_are_aligned(logits_NV), [&]<typename T, int kWidth>() {
     launch(softmax_loss<T, kWidth>, {logits_NV.dim(0), kThreads}, stream, lse_N.data<float>(),
            target_logit_N.data<float>(), smoothed_logit_N ? smoothed_logit_N.data<float>() : nullptr,
            logits_NV.data<T>(), logits_NV.stride(0), targets_N.data<std::int32_t>(), label_smoothing,
-           static_cast<int>(logits_NV.dim(1)));
+           columns_of(logits_NV, part));
   });
 }
 
+void cross_entropy_combine(Tensor lse_N, Tensor target_logit_N, Tensor smoothed_logit_N, Tensor parts_R3N,
+                           Tensor targets_N, Stream stream) {
+  const std::int64_t num_rows = parts_R3N.dim(2);
+  launch(combine, {divide_up(num_rows, kThreads), kThreads}, stream, lse_N.data<float>(),
+         target_logit_N.data<float>(), smoothed_logit_N.data<float>(), parts_R3N.data<float>(),
+         targets_N.data<std::int32_t>(), static_cast<int>(parts_R3N.dim(0)), num_rows);
+}
+
 void cross_entropy_backward(Tensor dlogits_NV, Tensor logits_NV, Tensor lse_N, Tensor targets_N,
-                            float label_smoothing, float scale, Stream stream) {
+                            float label_smoothing, float scale, Stream stream, VocabularyPart part) {
   const bool aligned = rows_are_aligned(logits_NV) && rows_are_aligned(dlogits_NV);
   with_type_and_width(logits_NV.dtype(), aligned, [&]<typename T, int kWidth>() {
     launch(softmax_gradient<T, kWidth>, {logits_NV.dim(0), kThreads}, stream, dlogits_NV.data<T>(),
            dlogits_NV.stride(0), logits_NV.data<T>(), logits_NV.stride(0), lse_N.data<float>(),
-           targets_N.data<std::int32_t>(), label_smoothing, scale, static_cast<int>(logits_NV.dim(1)));
+           targets_N.data<std::int32_t>(), label_smoothing, scale, columns_of(logits_NV, part));
   });
 }
 

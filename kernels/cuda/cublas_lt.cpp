@@ -9,6 +9,7 @@
 #include <cublasLt.h>
 #include <glog/logging.h>
 
+#include "kernels/cuda/check.h"
 #include "kernels/cuda/stream_state.h"
 
 namespace trireme::cuda {
@@ -168,6 +169,14 @@ cublasLtMatmulAlgo_t algorithm_of(cublasLtHandle_t handle, cublasLtMatmulDescOpa
   return chosen.emplace(problem, choose_algorithm(handle, operation, layouts, problem)).first->second;
 }
 
+// An empty sum, which cuBLASLt has no algorithm for: of a rank without a part of the vocabulary.
+void clear(const Tensor& c_MN, const Stream& stream) {
+  const auto element = static_cast<std::size_t>(size_bytes(c_MN.dtype()));
+  TRIREME_CUDA(cudaMemset2DAsync(c_MN.raw_data(), static_cast<std::size_t>(c_MN.stride(0)) * element, 0,
+                                 static_cast<std::size_t>(c_MN.dim(1)) * element,
+                                 static_cast<std::size_t>(c_MN.dim(0)), stream.cuda()->handle()));
+}
+
 }  // namespace
 
 bool can_store_preactivation(Tensor preactivation_MN) {
@@ -177,6 +186,11 @@ bool can_store_preactivation(Tensor preactivation_MN) {
 void multiply(const Product& product, const Stream& stream) {
   if (product.c_MN.num_elements() == 0) return;
   make_current(stream.device());
+  if (product.a.dim(product.options.transpose_a ? 0 : 1) == 0) {
+    CHECK(product.epilogue == Epilogue::kNone) << "multiply: an empty sum with an epilogue";
+    if (!product.options.accumulate) clear(product.c_MN, stream);
+    return;
+  }
   const Problem problem{
       .device = stream.device().index,
       .first = Operand(product.b),

@@ -9,25 +9,31 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Row n of a batch takes row ids[n] of a table of `size` rows, or without ids row first + n % length.
+// Row n of a batch takes row ids[n] of a table, or without ids row first + n % length.
 struct Rows {
   const std::int32_t* ids;
-  int size;
   int first;
-  int length;  // T
+  int length;      // T
+  int whole;       // rows of the table
+  int begin, end;  // those that are here
 
+  // Counted from those that are here on; below 0 of another.
   __device__ int of(std::int64_t n) const {
     const int row = ids == nullptr ? first + static_cast<int>(n % length) : ids[n];
-    if (row < 0 || row >= size) __trap();
-    return row;
+    if (row < 0 || row >= whole) __trap();
+    return row < end ? row - begin : -1;
   }
 };
 
-Rows rows_of(const Tensor& ids_BT, const Tensor& table, std::int64_t first, const Tensor& x_BTC) {
+Rows rows_of(const Tensor& ids_BT, const Tensor& table, std::int64_t first, const Tensor& x_BTC,
+             const VocabularyPart& part = {}) {
+  const std::int64_t size = table.num_dims() > 0 ? table.dim(0) : 0;
   return {.ids = ids_BT ? ids_BT.data<std::int32_t>() : nullptr,
-          .size = table ? static_cast<int>(table.dim(0)) : 0,
           .first = static_cast<int>(first),
-          .length = static_cast<int>(x_BTC.dim(1))};
+          .length = static_cast<int>(x_BTC.dim(1)),
+          .whole = static_cast<int>(part.whole > 0 ? part.whole : size),
+          .begin = static_cast<int>(part.first),
+          .end = static_cast<int>(part.first + size)};
 }
 
 // A block has a row.
@@ -36,14 +42,18 @@ __global__ void __launch_bounds__(kThreads)
     look_up(T* x, const T* token_table, const P* position_table, Rows tokens, Rows positions, float scale,
             DropoutMask dropout, int width) {
   const std::int64_t n = blockIdx.x;
-  const T* const token = token_table + static_cast<std::int64_t>(tokens.of(n)) * width;
+  const int row = tokens.of(n);
+  const T* const token = row < 0 ? nullptr : token_table + static_cast<std::int64_t>(row) * width;
   const P* const position = position_table == nullptr
                                 ? nullptr
                                 : position_table + static_cast<std::int64_t>(positions.of(n)) * width;
   for (int c = static_cast<int>(threadIdx.x) * kWidth; c < width; c += kThreads * kWidth) {
-    Floats<kWidth> sum = load_floats<kWidth>(token + c);
+    Floats<kWidth> sum = {};
+    if (token != nullptr) {
+      sum = load_floats<kWidth>(token + c);
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) sum[j] *= scale;
+      for (int j = 0; j < kWidth; ++j) sum[j] *= scale;
+    }
     if (position != nullptr) {
       const Floats<kWidth> added = load_floats<kWidth>(position + c);
 #pragma unroll
@@ -110,15 +120,16 @@ void add_rows_of(Tensor gradient, Tensor dx_BTC, const Rows& rows, float scale, 
 
 void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Tensor position_table_PC,
                        std::int64_t first_position, Tensor positions_BT, float scale, Dropout dropout,
-                       Stream stream) {
+                       Stream stream, VocabularyPart part) {
   const std::int64_t width = x_BTC.dim(2);
   const std::int64_t num_rows = x_BTC.dim(0) * x_BTC.dim(1);
   const bool aligned = width * size_bytes(x_BTC.dtype()) % 16 == 0 &&
                        are_aligned(x_BTC.raw_data(), token_table_VC.raw_data(), position_table_PC.raw_data());
-  const Rows tokens = rows_of(tokens_BT, token_table_VC, 0, x_BTC);
+  const Rows tokens = rows_of(tokens_BT, token_table_VC, 0, x_BTC, part);
   const Rows positions = rows_of(positions_BT, position_table_PC, first_position, x_BTC);
   const auto run = [&]<typename T, typename P, int kWidth>() {
-    launch(look_up<T, P, kWidth>, {num_rows, kThreads}, stream, x_BTC.data<T>(), token_table_VC.data<T>(),
+    launch(look_up<T, P, kWidth>, {num_rows, kThreads}, stream, x_BTC.data<T>(),
+           token_table_VC ? token_table_VC.data<T>() : nullptr,
            position_table_PC ? position_table_PC.data<P>() : nullptr, tokens, positions, scale,
            DropoutMask(dropout), static_cast<int>(width));
   };
@@ -132,8 +143,9 @@ void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Te
 }
 
 void embedding_backward(Tensor dtoken_table_VC, Tensor dposition_table_PC, Tensor dx_BTC, Tensor tokens_BT,
-                        Tensor positions_BT, float scale, Dropout dropout, Stream stream) {
-  add_rows_of(dtoken_table_VC, dx_BTC, rows_of(tokens_BT, dtoken_table_VC, 0, dx_BTC), scale, dropout,
+                        Tensor positions_BT, float scale, Dropout dropout, Stream stream,
+                        VocabularyPart part) {
+  add_rows_of(dtoken_table_VC, dx_BTC, rows_of(tokens_BT, dtoken_table_VC, 0, dx_BTC, part), scale, dropout,
               stream);
   if (!dposition_table_PC) return;
   add_rows_of(dposition_table_PC, dx_BTC, rows_of(positions_BT, dposition_table_PC, 0, dx_BTC), 1.0F, dropout,

@@ -35,20 +35,20 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, const Stream& strea
 // --- Flat memory. ---
 
 inline constexpr int kFlatThreads = 256;
-inline constexpr int kFlatPacks = 4;  // of a thread
+inline constexpr int kFlatPacks = 4;  // of a thread, where registers suffice
 
-// The launch of a kernel that calls for_each_pack<width>(n, ...).
-inline Grid flat_grid(std::int64_t n, int width) {
-  return {divide_up(n, std::int64_t{kFlatThreads} * kFlatPacks * width), kFlatThreads};
+// The launch of a kernel that calls for_each_pack<width, packs>(n, ...).
+inline Grid flat_grid(std::int64_t n, int width, int packs = kFlatPacks) {
+  return {divide_up(n, std::int64_t{kFlatThreads} * packs * width), kFlatThreads};
 }
 
 // Calls body.operator()<w>(i) for runs of w elements from i on, which together are [0, n): w is kWidth, and 1
 // for what is left at the end.
-template <int kWidth, typename Body>
+template <int kWidth, int kPacks = kFlatPacks, typename Body>
 __device__ inline void for_each_pack(std::int64_t n, Body body) {
-  std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kFlatPacks * kFlatThreads + threadIdx.x) * kWidth;
+  std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kPacks * kFlatThreads + threadIdx.x) * kWidth;
 #pragma unroll
-  for (int k = 0; k < kFlatPacks; ++k, i += kFlatThreads * kWidth) {
+  for (int k = 0; k < kPacks; ++k, i += kFlatThreads * kWidth) {
     if (i + kWidth <= n) {
       body.template operator()<kWidth>(i);
     } else if constexpr (kWidth > 1) {

@@ -19,14 +19,17 @@ void linear_forward(Tensor y_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O, Stream
 void linear_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI, Tensor w_OI,
                      Stream stream) {
   if (dy_NO.dim(0) == 0) return;
-  Product product{.c_MN = dw_OI, .a = dy_NO, .b = x_NI, .options = {.transpose_a = true, .accumulate = true}};
-  if (dbias_O) {
-    product.epilogue = Epilogue::kBiasGradient;
-    product.bias = dbias_O.moved_to(
-        stream.cuda()->scratch(dbias_O.num_elements() * size_bytes(dbias_O.dtype())), stream.device());
+  if (dw_OI) {
+    Product product{
+        .c_MN = dw_OI, .a = dy_NO, .b = x_NI, .options = {.transpose_a = true, .accumulate = true}};
+    if (dbias_O) {
+      product.epilogue = Epilogue::kBiasGradient;
+      product.bias = dbias_O.moved_to(
+          stream.cuda()->scratch(dbias_O.num_elements() * size_bytes(dbias_O.dtype())), stream.device());
+    }
+    multiply(product, stream);
+    if (dbias_O) accumulate(dbias_O, product.bias, stream);
   }
-  multiply(product, stream);
-  if (dbias_O) accumulate(dbias_O, product.bias, stream);
   if (dx_NI) multiply({.c_MN = dx_NI, .a = dy_NO, .b = w_OI}, stream);
 }
 

@@ -9,7 +9,6 @@
 #include <CLI/CLI.hpp>
 
 #include "data/user_error.h"
-#include "kernels/buffer.h"
 #include "parallel/process.h"
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/load.h"
@@ -33,11 +32,9 @@ void inspect(const std::string& path, bool json) {
 // Throws UserError for the first thing that is wrong.
 void verify_one(const fs::path& folder, Process& process) {
   const CheckpointManifest manifest = read_manifest(folder);
-  const Buffer memory(manifest.num_elements * size_bytes(DType::kFloat32));
-  const Tensor values = memory.tensor(DType::kFloat32, {manifest.num_elements});
-  for (const auto& tensor : manifest.tensors) {
-    load_tensors(folder, manifest, manifest.layout, {{tensor.name, values}}, process.world());
-  }
+  std::vector<CheckpointTensor> tensors;  // of which nothing is kept
+  for (const auto& tensor : manifest.tensors) tensors.push_back({tensor.name, {}, {}});
+  load_tensors(folder, manifest, manifest.layout, tensors, process.world());
   if (process.rank() == 0) std::cout << folder.string() << " is whole\n";
 }
 

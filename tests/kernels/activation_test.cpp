@@ -60,6 +60,13 @@ INSTANTIATE_TEST_SUITE_P(, ActivationTest,
                          testing::Values(Activation::kGeluTanh, Activation::kGelu, Activation::kRelu,
                                          Activation::kSilu));
 
+TEST(GatedActivation, NoRows) {
+  const Operand y = Operand::poisoned({0, 9}), x = Operand::poisoned({0, 18});
+  gated_activation_forward(y, x, Activation::kSilu, test_stream());
+  gated_activation_backward(x, y, x, Activation::kSilu, test_stream());
+  x.expect_guards("x");
+}
+
 TEST(GatedActivation, ForwardAndBackward) {
   for (const Activation gate : {Activation::kSilu, Activation::kGelu}) {
     for (const auto& [n, f] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {3, 7}, {33, 130}}) {

@@ -224,6 +224,60 @@ TEST(Attention, IsTheSameForAnyThreads) {
   }
 }
 
+// Some of a tensor's heads.
+struct Heads {
+  std::int64_t begin, end;
+
+  Tensor of(const Operand& x_BTHD) const { return x_BTHD.tensor().slice(2, begin, end); }
+  reference::Array of(const reference::Array& x, const Tensor& x_BTHD) const {
+    reference::Array part;
+    for (std::int64_t i = 0; i < std::ssize(x); ++i) {
+      const std::int64_t head = i / x_BTHD.dim(3) % x_BTHD.dim(2);
+      if (begin <= head && head < end) part.push_back(reference::at(x, i));
+    }
+    return part;
+  }
+};
+
+// Ranks that have some of the heads drop what one rank with all of them does.
+TEST(Attention, PartsOfTheHeadsAreAsTheWhole) {
+  for (const Case& c : {Case{{2, 70, 70, 6, 3, 20}, true, 0.3F}, Case{{2, 3, 90, 6, 3, 16}, true, 0.3F},
+                        Case{{2, 33, 50, 6, 3, 8}, false, 0.5F}}) {
+    const Inputs in(c);
+    Outputs whole(c);
+    whole.run(in);
+    const auto expected_lse = whole.lse.doubles();
+    for (const Heads& kv : {Heads{0, 1}, Heads{1, 3}, Heads{2, 3}}) {
+      SCOPED_TRACE(describe(c) + ", key heads " + std::to_string(kv.begin) + " to " + std::to_string(kv.end));
+      const Heads heads{2 * kv.begin, 2 * kv.end};
+      Case own = c;
+      own.sizes.h = heads.end - heads.begin;
+      own.sizes.k = kv.end - kv.begin;
+      AttentionOptions options = in.options;
+      options.first_head = heads.begin;
+      options.mask_heads = c.sizes.h;
+      const Outputs part(own);
+      const Tensor q = heads.of(in.q), k = kv.of(in.k), v = kv.of(in.v);
+      attention_forward(part.out, part.lse, q, k, v, options, test_stream());
+      attention_backward(part.dq, part.dk, part.dv, heads.of(in.dout), part.out, part.lse, q, k, v, options,
+                         test_stream());
+      part.out.expect_near(heads.of(whole.out.doubles(), whole.out), 0.0, "out");
+      for (std::int64_t i = 0; i < own.sizes.b * own.sizes.h * own.sizes.t; ++i) {
+        const std::int64_t b = i / (own.sizes.h * own.sizes.t), row = i % (own.sizes.h * own.sizes.t);
+        EXPECT_EQ(part.lse.doubles()[static_cast<std::size_t>(i)],
+                  reference::at(expected_lse, (b * c.sizes.h + heads.begin) * c.sizes.t + row));
+      }
+      // Into how many sums a gradient is split depends on how many heads there are.
+      part.dq.expect_near(heads.of(whole.dq.doubles(), whole.dq), 2e-6, "dq");
+      part.dk.expect_near(kv.of(whole.dk.doubles(), whole.dk), 2e-6, "dk");
+      part.dv.expect_near(kv.of(whole.dv.doubles(), whole.dv), 2e-6, "dv");
+      const auto reference = reference::attention(heads.of(in.q.doubles(), in.q), kv.of(in.k.doubles(), in.k),
+                                                  kv.of(in.v.doubles(), in.v), own.sizes, options);
+      part.out.expect_near(reference.out, 3e-6, "out of the reference");
+    }
+  }
+}
+
 // A short query at the end of a cache gives the last rows of the whole.
 TEST(Attention, LastQueriesOfACache) {
   const Case whole{{1, 40, 40, 2, 2, 16}, true};
@@ -472,6 +526,12 @@ TEST(AttentionDeathTest, MisfitOperands) {
   const Outputs got(c);
   EXPECT_DEATH(attention_forward(got.out, got.lse, in.q, in.k, in.v, in.options, test_stream()),
                "4 queries, 3 keys");
+  AttentionOptions of_ranks = in.options;
+  of_ranks.causal = false;
+  of_ranks.first_head = 3;
+  of_ranks.mask_heads = 4;
+  EXPECT_DEATH(attention_forward(got.out, got.lse, in.q, in.k, in.v, of_ranks, test_stream()),
+               "masks of heads \\[3, 5\\) of 4");
   const Operand three_heads = Operand::random({1, 4, 3, 4}, 1);
   EXPECT_DEATH(attention_forward(got.out, got.lse, in.q, three_heads, three_heads, in.options, test_stream()),
                "2 heads share 3");

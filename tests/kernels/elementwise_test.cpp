@@ -1,6 +1,7 @@
 // Elementwise ops, reductions and dropout: what works on flat memory.
 #include "kernels/elementwise.h"
 
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -46,6 +47,50 @@ TEST(Copy, RowsMayLieApart) {
     copy(dense, y, test_stream());
     dense.expect_near(x.doubles(), 0.0, "dense");
   }
+}
+
+// To bfloat16 and back, from places that are aligned and that are not.
+TEST(Convert, RoundsToNearest) {
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const std::int64_t n : {0, 1, 7, 4099, 70001}) {
+    for (const std::int64_t first : {0, 1}) {
+      SCOPED_TRACE(testing::Message() << n << " from " << first);
+      Operand wide = Operand::random({n + first}, 1);
+      // Ties go to even; the largest float is beyond the largest bfloat16.
+      const float special[] = {1.00390625F, 1.01171875F, -inf, 3.4028235e38F, 1e-40F, -0.0F};
+      for (std::int64_t i = 0; i < 6 && n > 4000; ++i)
+        wide.set(first + i, special[static_cast<std::size_t>(i)]);
+      const Operand narrow = Operand::poisoned({n + first}, {}, DType::kBfloat16);
+      const Operand back = Operand::poisoned({n + first});
+      const auto part = [=](Tensor x) { return x.slice(0, first, first + n); };
+      convert(part(narrow), part(wide), test_stream());
+      convert(part(back), part(narrow), test_stream());
+      const std::vector<float> from = wide.floats(), rounded = narrow.floats(), again = back.floats();
+      for (std::size_t i = static_cast<std::size_t>(first); i < from.size(); ++i) {
+        EXPECT_EQ(rounded[i], static_cast<float>(Bfloat16(from[i]))) << from[i];
+        EXPECT_EQ(again[i], rounded[i]);
+      }
+      narrow.expect_guards("narrow");
+      back.expect_guards("back");
+      if (first == 1) {  // what lies before is as it was
+        EXPECT_TRUE(std::isnan(rounded[0]) && std::isnan(again[0]));
+      }
+    }
+  }
+}
+
+TEST(Convert, NanStaysOne) {
+  // Its lower half alone says what it is.
+  const Operand wide = Operand::of({std::bit_cast<float>(0x7F800001U), std::bit_cast<float>(0xFFFFFFFFU)});
+  const Operand narrow = Operand::poisoned({2}, {}, DType::kBfloat16), back = Operand::zeros({2});
+  convert(narrow, wide, test_stream());
+  convert(back, narrow, test_stream());
+  for (const float x : back.floats()) EXPECT_TRUE(std::isnan(x));
+}
+
+TEST(ConvertDeathTest, BetweenTwoTypes) {
+  const Operand x = Operand::zeros({3});
+  EXPECT_DEATH(convert(x, x, test_stream()), "convert: y is of float32, bfloat16 expected");
 }
 
 TEST(Reduce, AddsToTheResult) {
@@ -116,6 +161,12 @@ TEST(Dropout, AgreesWithReference) {
 }
 
 // A rank that holds the second half draws what a rank that holds all draws there.
+TEST(Dropout, NoElements) {
+  const Operand x = Operand::poisoned({0, 7});
+  dropout(x, x, {.probability = 0.5F}, test_stream());
+  x.expect_guards("x");
+}
+
 TEST(Dropout, DependsOnGlobalPositionAlone) {
   const Operand x = Operand::random({512}, 1);
   const Operand whole = Operand::poisoned({512});

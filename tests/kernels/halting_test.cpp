@@ -45,7 +45,7 @@ struct Forward {
       weights.push_back(Operand::poisoned({c.n}));
       halting_forward(mean, made.states[i], weights[i], remainder, loops,
                       loop > 0 ? made.states[i - 1].tensor() : Tensor(), made.logits[i],
-                      {.loop = loop, .num_loops = c.loops, .threshold = c.threshold}, {});
+                      {.loop = loop, .num_loops = c.loops, .threshold = c.threshold}, test_stream());
     }
   }
   Operand mean, remainder, loops;
@@ -59,8 +59,7 @@ TEST(Halting, Forward) {
     const auto expected = reference::halting(made.state_arrays, made.logit_arrays, c.threshold, c.n, c.c);
     forward.mean.expect_near(expected.mean, 1e-6, "mean");
     forward.remainder.expect_near(expected.remainder, 1e-6, "remainder");
-    const std::int32_t* const loops = forward.loops.tensor().data<std::int32_t>();
-    EXPECT_EQ(reference::Tokens(loops, loops + c.n), expected.loops);
+    EXPECT_EQ(forward.loops.tokens(), expected.loops);
     for (std::size_t loop = 0; loop < made.states.size(); ++loop) {
       made.states[loop].expect_near(expected.states[loop], 0.0, "state");
       forward.weights[loop].expect_near(expected.weights[loop], 1e-6, "weight");
@@ -96,7 +95,7 @@ TEST(Halting, Backward) {
       for (std::int64_t i = 0; i < c.n * c.c; ++i)
         dstate.set(i, static_cast<float>(reference::at(dstates[loop], i) + reference::at(passed_on, i)));
       halting_backward(dlogit, dremainder, dstate, dprevious, dmean, dponder, made.states[loop],
-                       forward.weights[loop], forward.loops, static_cast<std::int64_t>(loop), {});
+                       forward.weights[loop], forward.loops, static_cast<std::int64_t>(loop), test_stream());
       dstate.expect_near(expected.dmade[loop], 1e-5, "dstate");
       dlogit.expect_near(expected.dlogits[loop], 1e-5, "dlogit");
       passed_on = dprevious.doubles();
@@ -111,7 +110,7 @@ TEST(Halting, PonderLossCountsRowsThatCount) {
   const Operand counted = Operand::of(reference::Tokens{0, 7, -1, 2}, {4});
   const Operand loss = Operand::of({10.0F});
   const Operand dponder = Operand::poisoned({4});
-  ponder_loss(loss, dponder, remainder, loops, counted, 0.5F, 0.1F, {});
+  ponder_loss(loss, dponder, remainder, loops, counted, 0.5F, 0.1F, test_stream());
   loss.expect_near({10.0 + 0.5 * (2 + 1 + 3 + 0.5 + 1.0 + 0.125)}, 1e-6, "loss");
   dponder.expect_near({0.05, 0.05, 0.0, 0.05}, 1e-7, "dponder");
 }

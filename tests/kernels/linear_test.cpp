@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -124,6 +125,78 @@ TEST(Linear, ActivationBackward) {
   }
 }
 
+// The gradients in two calls, of which each does without what the other reads.
+TEST(Linear, BackwardInHalves) {
+  for (const Case& c : kCases) {
+    for (const bool data_first : {true, false}) {
+      SCOPED_TRACE(testing::Message() << c.n << " x " << c.i << " x " << c.o << " data first " << data_first);
+      const Operand x = Operand::random({c.n, c.i}, 1, 1.0, c.wide(c.n, c.i));
+      const Operand w = Operand::random({c.o, c.i}, 2);
+      const Operand dy = Operand::random({c.n, c.o}, 4, 1.0, c.wide(c.n, c.o));
+      const Operand dx = Operand::poisoned({c.n, c.i}), whole_dx = Operand::poisoned({c.n, c.i});
+      const Operand dw = Operand::random({c.o, c.i}, 5), whole_dw = Operand::random({c.o, c.i}, 5);
+      const Operand dbias = Operand::random({c.o}, 6), whole_dbias = Operand::random({c.o}, 6);
+      const auto bias_of = [&](const Operand& bias) { return c.bias ? bias.tensor() : Tensor(); };
+      linear_backward(whole_dx, whole_dw, bias_of(whole_dbias), dy, x, w, test_stream());
+      const Operand no_x = Operand::poisoned({c.n, c.i}), no_w = Operand::poisoned({c.o, c.i});
+      for (const bool data : {data_first, !data_first}) {
+        if (data) {
+          linear_backward(dx, {}, {}, dy, no_x, w, test_stream());
+        } else {
+          linear_backward({}, dw, bias_of(dbias), dy, x, no_w, test_stream());
+        }
+      }
+      dx.expect_near(whole_dx.doubles(), 0.0, "dx");
+      dw.expect_near(whole_dw.doubles(), 0.0, "dw");
+      dbias.expect_near(whole_dbias.doubles(), 0.0, "dbias");
+    }
+  }
+}
+
+TEST(Linear, ActivationBackwardInHalves) {
+  for (const Case& c : kCases) {
+    const Operand x = Operand::random({c.n, c.i}, 1), w = Operand::random({c.o, c.i}, 2);
+    const Operand pre = Operand::random({c.n, c.o}, 3, 2.0);
+    const Operand dy = Operand::random({c.n, c.o}, 4), whole_dy = Operand::random({c.n, c.o}, 4);
+    const Operand dx = Operand::poisoned({c.n, c.i}), whole_dx = Operand::poisoned({c.n, c.i});
+    const Operand dw = Operand::random({c.o, c.i}, 5), whole_dw = Operand::random({c.o, c.i}, 5);
+    const Operand dbias = Operand::random({c.o}, 6), whole_dbias = Operand::random({c.o}, 6);
+    linear_activation_backward(whole_dx, whole_dw, whole_dbias, whole_dy, x, w, pre, Activation::kSilu,
+                               test_stream());
+    const Operand no_x = Operand::poisoned({c.n, c.i}), no_w = Operand::poisoned({c.o, c.i});
+    linear_activation_backward(dx, {}, {}, dy, no_x, w, pre, Activation::kSilu, test_stream());
+    linear_backward({}, dw, dbias, dy, x, no_w, test_stream());
+    dy.expect_near(whole_dy.doubles(), 0.0, "dy");
+    dx.expect_near(whole_dx.doubles(), 0.0, "dx");
+    dw.expect_near(whole_dw.doubles(), 0.0, "dw");
+    // Where both are asked for at once, the sums may be had on the way.
+    dbias.expect_near(whole_dbias.doubles(), kTolerance, "dbias");
+  }
+}
+
+// A rank may have no rows, and of a vocabulary no tokens.
+TEST(Linear, NoRowsAndNoOutputs) {
+  for (const auto& [n, o] : {std::pair{0, 6}, std::pair{5, 0}}) {
+    SCOPED_TRACE(testing::Message() << n << " rows, " << o << " outputs");
+    const Operand x = Operand::random({n, 4}, 1), w = Operand::random({o, 4}, 2),
+                  y = Operand::poisoned({n, o});
+    const Operand bias = Operand::random({o}, 3), dbias = Operand::random({o}, 4);
+    const Operand dw = Operand::random({o, 4}, 5), dx = Operand::poisoned({n, 4});
+    const reference::Array dw_before = dw.doubles(), dbias_before = dbias.doubles();
+    linear_forward(y, x, w, bias, test_stream());
+    linear_backward(dx, dw, dbias, y, x, w, test_stream());
+    for (const Activation activation : {Activation::kGeluTanh, Activation::kSilu}) {
+      const Operand pre = Operand::poisoned({n, o});
+      linear_activation_forward(y, pre, x, w, bias, activation, test_stream());
+      linear_activation_backward(dx, dw, dbias, y, x, w, pre, activation, test_stream());
+    }
+    dx.expect_near(reference::zeros(n * 4), 0.0, "dx");
+    dw.expect_near(dw_before, 0.0, "dw");
+    dbias.expect_near(dbias_before, 0.0, "dbias");
+    y.expect_guards("y");
+  }
+}
+
 // The activation and its derivative over the whole line, by a layer of one input with weight 1.
 TEST(Linear, ActivationsAreAccurateEverywhere) {
   std::vector<float> points = {0.0F, -0.0F, 1e-30F, -1e-30F, 1e-6F, 3e4F, -3e4F, 1e12F, -1e12F};
@@ -193,6 +266,8 @@ TEST(LinearDeathTest, WrongShapes) {
   const Operand w = Operand::random({5, 4}, 2);
   const Operand bias = Operand::random({4}, 3);
   EXPECT_DEATH(linear_forward(y, x, w, bias, {}), "linear_forward: bias is \\[4\\], \\[5\\] expected");
+  const Operand dbias = Operand::zeros({5});
+  EXPECT_DEATH(linear_backward(x, {}, dbias, y, x, w, {}), "linear: dbias without dw");
 }
 
 }  // namespace

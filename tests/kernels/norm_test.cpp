@@ -103,6 +103,21 @@ TEST_P(ResidualNorm, Backward) {
   }
 }
 
+TEST_P(ResidualNorm, NoRows) {
+  const Operand rows = Operand::poisoned({0, 12}), of_rows = Operand::poisoned({0});
+  const Operand weight = Operand::random({12}, 1), dweight = Operand::random({12}, 2);
+  const Operand dbias = Operand::random({12}, 3);
+  const reference::Array dweight_before = dweight.doubles(), dbias_before = dbias.doubles();
+  const Dropout dropout{.probability = 0.5F};
+  residual_norm_forward(rows, rows, of_layer_norm(of_rows), of_rows, rows, rows, weight,
+                        of_layer_norm(weight), kEpsilon, dropout, test_stream());
+  residual_norm_backward(rows, rows, dweight, of_layer_norm(dbias), rows, rows, of_layer_norm(of_rows),
+                         of_rows, weight, dropout, test_stream());
+  dweight.expect_near(dweight_before, 0.0, "dweight");
+  dbias.expect_near(dbias_before, 0.0, "dbias");
+  rows.expect_guards("rows");
+}
+
 INSTANTIATE_TEST_SUITE_P(, ResidualNorm, testing::Bool(),
                          [](const auto& kind) { return kind.param ? "Layer" : "Rms"; });
 

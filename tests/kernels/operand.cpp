@@ -151,6 +151,13 @@ reference::Array Operand::doubles() const {
   return {values.begin(), values.end()};
 }
 
+reference::Tokens Operand::tokens() const {
+  download();
+  reference::Tokens values;
+  for (std::int64_t i = 0; i < std::ssize(places_); ++i) values.push_back(element<std::int32_t>(i));
+  return values;
+}
+
 void Operand::expect_near(const reference::Array& expected, double tolerance, const char* what) const {
   expect_guards(what);
   const std::vector<float> values = floats();

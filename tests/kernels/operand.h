@@ -40,6 +40,7 @@ class Operand {
   // Elements in row-major order, once the work of the test's stream is done.
   std::vector<float> floats() const;
   reference::Array doubles() const;
+  reference::Tokens tokens() const;  // of int32
 
   // EXPECTs that |x - expected| <= tolerance (1 + |expected|) for every element, and that the guards are
   // whole.

@@ -30,11 +30,17 @@ TEST(Residual, AddsWhatThereIs) {
     const Operand sum = Operand::poisoned({c.n, c.c});
     const Tensor branch_if_any = c.has_branch ? branch.tensor() : Tensor();
     const Tensor row_if_any = c.has_row ? row.tensor() : Tensor();
-    add_residual(sum, residual, branch_if_any, row_if_any, dropout, {});
+    add_residual(sum, residual, branch_if_any, row_if_any, dropout, test_stream());
     sum.expect_near(expected, 1e-6, "sum");
-    add_residual(residual, residual, branch_if_any, row_if_any, dropout, {});
+    add_residual(residual, residual, branch_if_any, row_if_any, dropout, test_stream());
     residual.expect_near(expected, 1e-6, "sum in place");
   }
+}
+
+TEST(Residual, NoRows) {
+  const Operand rows = Operand::poisoned({0, 12}), row = Operand::random({12}, 1);
+  add_residual(rows, rows, rows, row, {.probability = 0.5F}, test_stream());
+  rows.expect_guards("rows");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -58,13 +59,13 @@ TEST(FillNormal, IsWhatEachIndexDraws) {
     }
     x.expect_near(expected, 0.0, "x");
   }
-  for (const std::int64_t first : {1, 2, 3, 4, 1234567}) {
-    const Operand x = Operand::poisoned({11});
+  for (const std::int64_t first : {1LL, 2LL, 3LL, 4LL, 1234567LL, 1LL << 40 | 3}) {
+    const Operand x = Operand::poisoned({20001});  // more than threads take at once
     fill_normal(x, 1.0F, 9, first, {});
-    for (std::int64_t i = 0; i < 11; ++i) {
+    const std::vector<float> drawn = x.floats();
+    for (std::int64_t i = 0; i < std::ssize(drawn); ++i) {
       const auto index = static_cast<std::uint64_t>(first + i);
-      EXPECT_EQ(x.floats()[static_cast<std::size_t>(i)], normals(9, index / 4)[index % 4])
-          << first << " + " << i;
+      EXPECT_EQ(drawn[static_cast<std::size_t>(i)], normals(9, index / 4)[index % 4]) << first << " + " << i;
     }
   }
   expect_same_for_any_threads([] {

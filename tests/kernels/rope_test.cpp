@@ -77,6 +77,16 @@ TEST(Rope, AgreesWithReference) {
   }
 }
 
+TEST(Rope, NoTokens) {
+  const Inputs in({1, 1, 1, 16, 0});
+  for (const Shape& shape : {Shape{0, 5, 2, 16}, Shape{3, 0, 2, 16}}) {
+    const Operand x = Operand::poisoned(shape);
+    rope_forward(x, in.cos, in.sin, 0, {}, test_stream());
+    rope_backward(x, in.cos, in.sin, 0, {}, test_stream());
+    x.expect_guards("x");
+  }
+}
+
 // What the embedding is for: products of queries and keys depend on their distance alone.
 TEST(Rope, ProductsDependOnDistance) {
   const Case c{1, 2, 1, 32, 0};

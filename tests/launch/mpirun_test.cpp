@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -26,7 +27,7 @@ class Mpirun : public testing::Test {
   }
 
   // Starts launch/mpirun.sh with two ranks of a bash script, in a session of its own as a terminal would.
-  void start(const std::string& rank_script) {
+  void start(const std::string& rank_script, std::vector<std::string> arguments = {"run.toml", "a.b=c d"}) {
     const std::string program = folder_ / "program";
     std::ofstream(program) << "#!/usr/bin/env bash\ncd " << folder_.path().string() << "\n" << rank_script;
     std::filesystem::permissions(program, std::filesystem::perms::owner_all);
@@ -40,7 +41,11 @@ class Mpirun : public testing::Test {
     const int errors = ::open((folder_ / "errors").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     ::dup2(out, STDOUT_FILENO);
     ::dup2(errors, STDERR_FILENO);
-    ::execl(TRIREME_SOURCE_DIR "/launch/mpirun.sh", "mpirun.sh", "2", "run.toml", "a.b=c d", nullptr);
+    arguments.insert(arguments.begin(), {TRIREME_SOURCE_DIR "/launch/mpirun.sh", "2"});
+    std::vector<char*> words;
+    for (std::string& word : arguments) words.push_back(word.data());
+    words.push_back(nullptr);
+    ::execv(words.front(), words.data());
     ::_exit(127);
   }
 
@@ -89,6 +94,19 @@ TEST_F(Mpirun, PassesTheConfigAndOverridesToEveryRank) {
   EXPECT_EQ(exit_code(), 0) << read("errors");
   EXPECT_EQ(read("args.0"), "0|train|run.toml|a.b=c d|");
   EXPECT_EQ(read("args.1"), "1|train|run.toml|a.b=c d|");
+}
+
+TEST_F(Mpirun, ChecksLayoutsWhereAsked) {
+  start("printf '%s|' \"$@\" > args.$OMPI_COMM_WORLD_RANK\n", {"check", "run.toml", "--layouts", "tp=2"});
+  EXPECT_EQ(exit_code(), 0) << read("errors");
+  EXPECT_EQ(read("args.1"), "check|run.toml|--layouts|tp=2|");
+}
+
+// As `check` does when a layout fails: all ranks leave, and what they printed is the reason.
+TEST_F(Mpirun, AFailedCheckIsNotExplainedAgain) {
+  start("echo FAIL; exit 1\n", {"check", "run.toml", "--layouts", "tp=2"});
+  EXPECT_EQ(exit_code(), 1);
+  EXPECT_EQ(read("errors"), "");
 }
 
 TEST_F(Mpirun, SaysThatThereIsNoTerminal) {

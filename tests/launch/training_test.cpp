@@ -287,7 +287,7 @@ TEST_F(TrainingTest, CheckpointsAndDataCanBeLookedAtAndChecked) {
   const std::string newest = checkpoint_folder(run, 20);
   EXPECT_EQ(outcome({"checkpoint", "verify", run}),
             "0\n" + newest + " is whole\n" + checkpoint_folder(run, 10).string() + " is whole\n");
-  flip_bit(newest + "/rank_00001_of_00002.h5", 100000);
+  flip_bit(newest + "/rank_00000_of_00002.h5", 100000);
   EXPECT_NE(outcome({"checkpoint", "verify", run}).find("1 of 2 checkpoints are damaged"), std::string::npos);
 
   EXPECT_NE(outcome({"data", "inspect", data()}).find("tokenizer  byte, 257 tokens"), std::string::npos);

@@ -46,8 +46,7 @@ class Query {
     return ((b_ * sizes_.s + s) * sizes_.k + h_ / (sizes_.h / sizes_.k)) * sizes_.d + d;
   }
   double dropout(std::int64_t s) const {
-    const std::int64_t row = (sizes_.s + 3) / 4 * 4;
-    return dropout_factor(masks_.options.dropout, ((b_ * sizes_.h + h_) * sizes_.t + t_) * row + s);
+    return attention_dropout_factor(masks_.options, sizes_, b_, h_, t_, s);
   }
 
  private:
@@ -70,6 +69,14 @@ void for_each_query(const AttentionSizes& sizes, Body body) {
 }
 
 }  // namespace
+
+double attention_dropout_factor(const AttentionOptions& options, const AttentionSizes& sizes, std::int64_t b,
+                                std::int64_t h, std::int64_t t, std::int64_t s) {
+  const std::int64_t num_masks = options.mask_heads > 0 ? options.mask_heads : sizes.h;
+  const std::int64_t mask = b * num_masks + options.first_head + h;
+  const std::int64_t row = (sizes.s + 3) / 4 * 4;
+  return dropout_factor(options.dropout, (mask * sizes.t + t) * row + s);
+}
 
 Attention attention(const Array& q, const Array& k, const Array& v, const AttentionSizes& sizes,
                     const AttentionMasks& masks) {

@@ -19,6 +19,10 @@ struct AttentionMasks {
   AttentionMasks(const AttentionOptions& only_options) : options(only_options) {}
 };
 
+// The factor of a probability.
+double attention_dropout_factor(const AttentionOptions& options, const AttentionSizes& sizes, std::int64_t b,
+                                std::int64_t h, std::int64_t t, std::int64_t s);
+
 struct Attention {
   Array out;  // [B, T, H, D]
   Array lse;  // [B, H, T]

@@ -73,6 +73,7 @@ TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
     log.validation(10, {.loss = 5.25});
     StepMetrics smoothed = metrics_at(20);
     smoothed.objective = 6.5;
+    smoothed.traffic = {{"dp", 138888, 0.25, 0.75}, {"tp", 1e6, 0.5, 0}};
     log.train_step(smoothed);
   }
   const MetricsHistory history = read_metrics(file_);
@@ -85,6 +86,8 @@ TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
   EXPECT_EQ(read.loss, expected.loss);
   EXPECT_EQ(history.steps[0].objective, std::nullopt);
   EXPECT_EQ(read.objective, 6.5);
+  EXPECT_TRUE(history.steps[0].traffic.empty());
+  EXPECT_EQ(read.traffic, (std::vector<AxisTraffic>{{"dp", 138888, 0.25, 0.75}, {"tp", 1e6, 0.5, 0}}));
   EXPECT_EQ(read.learning_rate, expected.learning_rate);
   EXPECT_EQ(read.grad_norm, expected.grad_norm);
   EXPECT_EQ(read.tokens_per_second, expected.tokens_per_second);
@@ -175,10 +178,26 @@ TEST_F(Metrics, ForeignLinesAreSkipped) {
   std::filesystem::create_directories(run_);
   std::ofstream(file_)
       << "\n{}\n[1]\nnull\n\xff\n{\"step\": \"x\"}\n{\"step\": 5}\n{\"step\": 5.5, \"loss\": 1}\n"
-      << metrics_line(metrics_at(10)) << "{\"step\": 10, \"validation_loss\": \"low\"}\n";
+      << metrics_line(metrics_at(10)).insert(1, "\"traffic\":{\"dp\":3,\"tp\":{\"hidden\":1}},")
+      << "{\"step\": 10, \"validation_loss\": \"low\"}\n";
   const MetricsHistory history = read_metrics(file_);
   EXPECT_EQ(steps_of(history), (std::vector<std::int64_t>{10}));
   EXPECT_TRUE(history.validations.empty());
+  EXPECT_TRUE(history.steps.at(0).traffic.empty());
+}
+
+TEST_F(Metrics, TensorboardHasTheTrafficOfEachAxis) {
+  MetricsLog log(run_, 0);
+  StepMetrics metrics = metrics_at(10);
+  metrics.traffic = {{"dp", 138888, 0.25, 0.75}};
+  log.train_step(metrics);
+  std::string events;
+  for (const auto& file : std::filesystem::directory_iterator(folder_ / "run/tensorboard")) {
+    events += read_file(file.path());
+  }
+  for (const char* name : {"bytes_per_step", "busy_s", "hidden"}) {
+    EXPECT_NE(events.find(std::string("communication/dp_") + name), std::string::npos) << name;
+  }
 }
 
 TEST_F(Metrics, WhatIsNotFiniteReadsBack) {

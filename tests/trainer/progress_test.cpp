@@ -62,6 +62,15 @@ TEST(Progress, TroublesAreNamed) {
   EXPECT_NE(out.str().find("loss nan"), std::string::npos) << out.str();
 }
 
+TEST(Progress, TrafficOfEachAxis) {
+  std::ostringstream out;
+  StepMetrics metrics = some_step();
+  metrics.traffic = {{"dp", 12.3e6, 0.5, 0.84}, {"tp", 950, 0.1, std::nan("")}};
+  Progress(out, 0).step(metrics);
+  EXPECT_NE(out.str().find("left  dp 12.3 MB/step, 84% hidden  tp 950 B/step, - hidden\n"), std::string::npos)
+      << out.str();
+}
+
 TEST(Progress, ALauncherMayTellTheTerminal) {
   ::setenv("TRIREME_TERMINAL", "132", 1);
   EXPECT_EQ(terminal_columns(), 132);
@@ -80,6 +89,13 @@ TEST(Readable, Counts) {
   EXPECT_EQ(readable_count(9.99e9), "9.99G");
   EXPECT_EQ(readable_count(1e18), "1000000T");
   EXPECT_EQ(readable_count(NAN), "-");
+}
+
+TEST(Readable, Bytes) {
+  EXPECT_EQ(readable_bytes(0), "0 B");
+  EXPECT_EQ(readable_bytes(950), "950 B");
+  EXPECT_EQ(readable_bytes(138888), "139 kB");
+  EXPECT_EQ(readable_bytes(3.07e9), "3.07 GB");
 }
 
 TEST(Readable, Durations) {

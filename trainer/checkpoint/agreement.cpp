@@ -43,21 +43,28 @@ std::string broadcast_text(const std::string& text, int root, Communicator& comm
   return result;
 }
 
-std::optional<std::string> attempt(const std::function<void()>& action, Communicator& communicator) {
-  std::optional<std::string> failure;
+std::optional<std::string> failure_of(const std::function<void()>& action, const Communicator& communicator) {
+  const std::string rank =
+      communicator.size() == 1 ? "" : "rank " + std::to_string(communicator.rank()) + ": ";
   try {
     action();
   } catch (const UserError& error) {
-    failure = error.what();
+    return rank + error.what();
   } catch (const std::system_error& error) {
-    failure = error.what();
+    return rank + error.what();
   }
+  return std::nullopt;
+}
+
+std::optional<std::string> agree_on(const std::optional<std::string>& failure, Communicator& communicator) {
   const std::vector<std::uint64_t> failed = gather_numbers({failure ? 1UL : 0UL}, communicator);
   const auto first = std::find(failed.begin(), failed.end(), 1UL);
   if (first == failed.end()) return std::nullopt;
-  const auto rank = static_cast<int>(first - failed.begin());
-  const std::string reason = broadcast_text(failure.value_or(""), rank, communicator);
-  return communicator.size() == 1 ? reason : "rank " + std::to_string(rank) + ": " + reason;
+  return broadcast_text(failure.value_or(""), static_cast<int>(first - failed.begin()), communicator);
+}
+
+std::optional<std::string> attempt(const std::function<void()>& action, Communicator& communicator) {
+  return agree_on(failure_of(action, communicator), communicator);
 }
 
 }  // namespace trireme

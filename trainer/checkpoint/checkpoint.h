@@ -14,10 +14,11 @@
 #include "kernels/tensor.h"
 #include "parallel/communicator.h"
 #include "parallel/parameter_buffer.h"
+#include "parallel/parameter_part.h"
 
 namespace trireme {
 
-// One parameter's place in every tensor of a checkpoint.
+// One parameter's place in every tensor of a checkpoint: that of the whole model as one rank lays it out.
 struct CheckpointEntry {
   std::string name;
   std::int64_t offset = 0;  // elements
@@ -26,13 +27,22 @@ struct CheckpointEntry {
   bool operator==(const CheckpointEntry&) const = default;
 };
 
-// Where each of the parameters lies.
+// Where each of the parameters lies.  REQUIRES: all of the model, though no memory.
 std::vector<CheckpointEntry> layout_of(const ParameterBuffer& parameters);
 
-// A flat float32 vector that every rank holds whole, and all alike: "parameters", "adam_m", "adam_v".
+// Which elements of the whole model's flat vectors lie where in this rank's memory; pieces.h makes them.  The
+// pieces of both lists ascend in the whole and overlap nowhere, and none is of two parameters.
+struct CheckpointPieces {
+  std::vector<Piece> owned;   // saved by this rank alone: each element of a parameter is owned by one rank
+  std::vector<Piece> copies;  // of elements that another rank owns
+};
+
+// A flat float32 vector of the whole model, "parameters", "adam_m" or "adam_v", of which each rank holds
+// some.
 struct CheckpointTensor {
   std::string name;
-  Tensor values;
+  Tensor values;  // this rank's memory
+  CheckpointPieces pieces;
 };
 
 // The small state beside the tensors.
@@ -48,8 +58,9 @@ struct TrainState {
 };
 
 struct CheckpointContents {
-  std::vector<CheckpointEntry> layout;    // of every tensor in `tensors`
-  std::vector<CheckpointTensor> tensors;  // all of the same length
+  std::vector<CheckpointEntry> layout;  // of every tensor in `tensors`, in the order of offsets
+  std::int64_t num_elements = 0;        // of each of them, whole, with the gaps between parameters
+  std::vector<CheckpointTensor> tensors;
   TrainState state;
   std::string model_json;  // an object: what `generate` and `evaluate` rebuild the model from
   // Keys of model_json that a run may change when it goes on, such as the dropout.
@@ -63,9 +74,10 @@ struct KeepPolicy {
   std::int64_t every = 0;
 };
 
-// Every rank calls it with the same contents and writes its share.  When it returns nothing, the checkpoint
-// is complete and would survive a power cut.  Otherwise it returns, on every rank alike, which rank could not
-// do what and why; nothing new is left behind, older checkpoints are as they were, and the run may go on.
+// Every rank calls it with the same contents but for its values and pieces, and writes a slice.  When it
+// returns nothing, the checkpoint is complete and would survive a power cut.  Otherwise it returns, on every
+// rank alike, which rank could not do what and why, or which copy is not what its owner holds; nothing new is
+// left behind, older checkpoints are as they were, and the run may go on.
 //
 // A checkpoint of this step that is there already is left alone: if it holds the same, all is well; if it is
 // damaged, it is renamed to step_XXXXXXXX.damaged; if it holds something else, saving fails.
@@ -73,9 +85,10 @@ std::optional<std::string> save_checkpoint(const std::filesystem::path& run,
                                            const CheckpointContents& contents, const KeepPolicy& keep,
                                            Communicator& communicator);
 
-// Every rank calls it, with tensors to fill and the state and model that the run expects.  Takes the newest
-// checkpoint whose every byte is as it was written, warning of newer ones that are not, and returns its
-// folder; nothing if there is no checkpoint.  Any number of ranks loads what any other number saved.
+// Every rank calls it, with tensors to fill, of which it fills the pieces, and the state and model that the
+// run expects.  Takes the newest checkpoint whose every byte is as it was written, warning of newer ones that
+// are not, and returns its folder; nothing if there is no checkpoint.  Any layout of ranks loads what any
+// other saved.
 //
 // Throws UserError, on every rank alike, when there are checkpoints and all are damaged, and when the one to
 // load is of another model, seed or data set, which is named.

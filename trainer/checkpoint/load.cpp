@@ -1,18 +1,23 @@
 #include "trainer/checkpoint/load.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <span>
 #include <sstream>
 #include <string>
 
 #include <glog/logging.h>
 
+#include "data/checksum.h"
 #include "data/file.h"
 #include "data/user_error.h"
 #include "trainer/checkpoint/agreement.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/exchange.h"
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/rank_file.h"
+#include "trainer/checkpoint/slices.h"
 
 namespace trireme {
 namespace {
@@ -62,6 +67,7 @@ void check_matches(const fs::path& folder, const CheckpointManifest& manifest,
                     "train the model of the checkpoint, or train in a fresh directory");
   }
   check_layout(folder, manifest.layout, expected.layout);
+  CHECK_EQ(manifest.num_elements, expected.num_elements);
   if (manifest.state.seed != expected.state.seed) {
     throw UserError(
         folder.string(),
@@ -76,53 +82,46 @@ void check_matches(const fs::path& folder, const CheckpointManifest& manifest,
   }
 }
 
-void check_tensors(const fs::path& folder, const CheckpointManifest& manifest,
-                   const std::vector<CheckpointTensor>& tensors) {
-  for (const CheckpointTensor& tensor : tensors) {
-    const bool is_known = std::any_of(manifest.tensors.begin(), manifest.tensors.end(),
-                                      [&](const auto& record) { return record.name == tensor.name; });
-    if (!is_known) {
-      throw UserError(folder.string(), "does not hold " + tensor.name, "use a checkpoint of a training run");
-    }
-    CHECK_EQ(tensor.values.num_elements(), manifest.num_elements) << tensor.name;
-  }
+// What the whole tensor's checksum was when it was saved.
+std::uint64_t saved_checksum(const fs::path& folder, const CheckpointManifest& manifest,
+                             const std::string& tensor) {
+  const auto found = std::find_if(manifest.tensors.begin(), manifest.tensors.end(),
+                                  [&](const auto& record) { return record.name == tensor; });
+  if (found == manifest.tensors.end())
+    throw UserError(folder.string(), "does not hold " + tensor, "use a checkpoint of a training run");
+  return found->checksum;
 }
 
-// That what was put together from slices is what was to be saved.
-void check_whole(const fs::path& folder, const CheckpointManifest& manifest, const CheckpointTensor& tensor) {
-  for (const CheckpointManifest::TensorRecord& record : manifest.tensors) {
-    if (record.name != tensor.name || record.checksum == checksum_of_tensor(tensor.values)) continue;
-    throw UserError(folder.string(), "holds other " + tensor.name + " than were to be saved",
-                    "bring back a good copy, or delete the checkpoint");
-  }
-}
-
-// Each rank reads and checks its slice, and gives it to the others.  Returns what is wrong with the files.
+// Each rank reads and checks its slice, from which all get their pieces.  Returns what is wrong with the
+// files.
 std::optional<std::string> read_tensors(const fs::path& folder, const CheckpointManifest& manifest,
                                         const std::vector<CheckpointTensor>& tensors,
                                         Communicator& communicator) {
-  check_tensors(folder, manifest, tensors);
-  const int num_ranks = communicator.size();
-  const auto read = [&] {
-    for (std::size_t i = 0; i < manifest.files.size(); ++i) {
-      if (static_cast<int>(i) % num_ranks == communicator.rank()) check_frame(folder, manifest.files[i]);
-    }
-    read_slice(folder, manifest, slice_of(manifest.num_elements, communicator.rank(), num_ranks), tensors);
+  std::vector<std::uint64_t> expected;
+  for (const CheckpointTensor& tensor : tensors)
+    expected.push_back(saved_checksum(folder, manifest, tensor.name));
+  const auto num_ranks = static_cast<std::size_t>(communicator.size());
+  std::optional<CheckpointReader> reader;
+  const auto open = [&] {
+    for (auto i = static_cast<std::size_t>(communicator.rank()); i < manifest.files.size(); i += num_ranks)
+      check_frame(folder, manifest.files[i]);
+    reader.emplace(folder, manifest);
   };
-  if (auto failure = attempt(read, communicator)) return failure;
+  if (auto failure = attempt(open, communicator)) return failure;
 
-  Communicator::Ticket ticket = 0;
-  for (const CheckpointTensor& tensor : tensors) {
-    for (int rank = 0; rank < num_ranks; ++rank) {
-      const Slice theirs = slice_of(manifest.num_elements, rank, num_ranks);
-      ticket = communicator.broadcast(tensor.values.slice(0, theirs.begin, theirs.end), rank, {});
-    }
+  const SliceWindows windows(manifest.num_elements, communicator.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const CheckpointTensor& tensor = tensors[i];
+    BlockChecksums checksums;
+    const auto fill = [&](const FlatRange& range, std::span<float> elements) {
+      reader->read(tensor.name, range, elements);
+      checksums.update(std::as_bytes(elements));
+    };
+    if (auto failure = scatter_slices(tensor, windows, fill, communicator)) return failure;
+    if (checksum_of_slices(checksums.finish(), manifest.num_elements, communicator) != expected[i])
+      return folder.string() + ": holds other " + tensor.name + " than were to be saved";
   }
-  communicator.wait(ticket, {});
-  const auto check = [&] {
-    for (const CheckpointTensor& tensor : tensors) check_whole(folder, manifest, tensor);
-  };
-  return attempt(check, communicator);
+  return std::nullopt;
 }
 
 // Returns what is wrong with the files; throws what is wrong with asking for them.

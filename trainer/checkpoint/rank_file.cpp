@@ -15,10 +15,6 @@ namespace {
 
 constexpr std::int64_t kPieceElements = 1 << 22;  // read at a time where all is read
 
-std::span<float> elements(const Tensor& values, const Slice& slice) {
-  return {values.data<float>() + slice.begin, static_cast<std::size_t>(slice.end - slice.begin)};
-}
-
 // The checksum of what lies outside the elements of the tensors.
 std::uint64_t frame_checksum(const File& file, const CheckpointManifest::File& record) {
   std::map<std::int64_t, std::int64_t> arrays;  // offset -> size, in bytes
@@ -49,6 +45,16 @@ void check_array(const Hdf5Reader& reader, const CheckpointManifest::File& file,
     fail(reader.file().path(), "holds another part of " + tensor + " than the manifest says");
 }
 
+void check_no_gaps(const std::filesystem::path& folder, const CheckpointManifest& manifest) {
+  std::int64_t end = 0;
+  for (const CheckpointManifest::File& file : manifest.files) {
+    if (file.begin != end || file.end < end)
+      fail(folder / kManifestName, "lists files that do not follow each other");
+    end = file.end;
+  }
+  if (end != manifest.num_elements) fail(folder / kManifestName, "lists files that leave a gap");
+}
+
 // Adds a file's part of a tensor to the checksums of the whole.
 void update(BlockChecksums& checksums, const Hdf5Reader& reader, const std::string& tensor) {
   std::vector<float> piece;
@@ -73,43 +79,32 @@ std::string rank_file_name(int rank, int num_ranks) {
   return name.data();
 }
 
-Slice slice_of(std::int64_t size, int rank, int num_ranks) {
-  const std::int64_t share = size / num_ranks;
-  const std::int64_t longer = size % num_ranks;  // this many ranks have one more
-  const auto begin_of = [&](std::int64_t r) { return r * share + std::min(r, longer); };
-  return {begin_of(rank), begin_of(rank + 1)};
+RankFileWriter::RankFileWriter(const std::filesystem::path& folder, const CheckpointManifest& manifest,
+                               CheckpointManifest::File record)
+    : path_(folder / record.name), record_(std::move(record)), writer_(path_) {
+  writer_.set_attribute("format", "trireme checkpoint, part");
+  writer_.set_attribute("step", manifest.state.step);
+  writer_.set_attribute("num_elements", manifest.num_elements);
+  writer_.set_attribute("begin", record_.begin);
+  writer_.set_attribute("end", record_.end);
 }
 
-std::uint64_t checksum_of_tensor(const Tensor& values) {
-  BlockChecksums checksums;
-  checksums.update(std::as_bytes(elements(values, {0, values.num_elements()})));
-  return checksum_of_blocks(checksums);
+void RankFileWriter::begin_tensor(const std::string& name) {
+  writer_.begin_array(name, ElementType::kFloat32, record_.end - record_.begin);
+  record_.offsets[name] = 0;
 }
 
-CheckpointManifest::File write_rank_file(const std::filesystem::path& folder,
-                                         const CheckpointContents& contents, int rank, int num_ranks) {
-  const std::int64_t num_elements = contents.tensors.front().values.num_elements();
-  const Slice slice = slice_of(num_elements, rank, num_ranks);
-  CheckpointManifest::File record{
-      .name = rank_file_name(rank, num_ranks), .begin = slice.begin, .end = slice.end};
-  const std::filesystem::path path = folder / record.name;
+void RankFileWriter::append(std::span<const float> elements) {
+  writer_.append(elements);
+}
 
-  Hdf5Writer writer(path);
-  writer.set_attribute("format", "trireme checkpoint, part");
-  writer.set_attribute("step", contents.state.step);
-  writer.set_attribute("num_elements", num_elements);
-  writer.set_attribute("begin", slice.begin);
-  writer.set_attribute("end", slice.end);
-  for (const CheckpointTensor& tensor : contents.tensors)
-    writer.write<float>(tensor.name, elements(tensor.values, slice));
-  writer.commit();
-
-  const Hdf5Reader reader(path);
-  for (const CheckpointTensor& tensor : contents.tensors)
-    record.offsets[tensor.name] = reader.array(tensor.name).offset;
-  record.size_bytes = reader.file().size_bytes();
-  record.frame_checksum = frame_checksum(reader.file(), record);
-  return record;
+CheckpointManifest::File RankFileWriter::commit() {
+  writer_.commit();
+  const Hdf5Reader reader(path_);
+  for (auto& [name, offset] : record_.offsets) offset = reader.array(name).offset;
+  record_.size_bytes = reader.file().size_bytes();
+  record_.frame_checksum = frame_checksum(reader.file(), record_);
+  return record_;
 }
 
 void check_frame(const std::filesystem::path& folder, const CheckpointManifest::File& file) {
@@ -123,37 +118,39 @@ void check_frame(const std::filesystem::path& folder, const CheckpointManifest::
 }
 
 void check_every_byte(const std::filesystem::path& folder, const CheckpointManifest& manifest) {
+  check_no_gaps(folder, manifest);
   for (const CheckpointManifest::File& file : manifest.files) check_frame(folder, file);
   for (const CheckpointManifest::TensorRecord& tensor : manifest.tensors) {
     BlockChecksums checksums;
-    std::int64_t end = 0;
     for (const CheckpointManifest::File& file : manifest.files) {
       const Hdf5Reader reader(folder / file.name);
       check_array(reader, file, tensor.name);
       update(checksums, reader, tensor.name);
-      if (file.begin != end) fail(folder / kManifestName, "lists files that leave a gap");
-      end = file.end;
     }
-    if (end != manifest.num_elements || checksum_of_blocks(checksums) != tensor.checksum)
+    if (checksum_of_blocks(checksums) != tensor.checksum)
       fail(folder, "holds other " + tensor.name + " than were to be saved");
   }
 }
 
-void read_slice(const std::filesystem::path& folder, const CheckpointManifest& manifest, const Slice& slice,
-                const std::vector<CheckpointTensor>& tensors) {
-  std::int64_t num_found = 0;
-  for (const CheckpointManifest::File& file : manifest.files) {
-    const Slice common{std::max(slice.begin, file.begin), std::min(slice.end, file.end)};
+CheckpointReader::CheckpointReader(const std::filesystem::path& folder, const CheckpointManifest& manifest)
+    : folder_(folder), manifest_(manifest) {
+  check_no_gaps(folder, manifest);
+}
+
+void CheckpointReader::read(const std::string& tensor, const FlatRange& range, std::span<float> out) {
+  for (const CheckpointManifest::File& file : manifest_.files) {
+    const FlatRange common{std::max(range.begin, file.begin), std::min(range.end, file.end)};
     if (common.begin >= common.end) continue;
-    check_frame(folder, file);
-    const Hdf5Reader reader(folder / file.name);
-    for (const CheckpointTensor& tensor : tensors) {
-      check_array(reader, file, tensor.name);
-      reader.read(tensor.name, common.begin - file.begin, elements(tensor.values, common));
+    if (open_ != &file) {
+      check_frame(folder_, file);
+      reader_.emplace(folder_ / file.name);
+      open_ = &file;
     }
-    num_found += common.end - common.begin;
+    check_array(*reader_, file, tensor);
+    reader_->read(tensor, common.begin - file.begin,
+                  out.subspan(static_cast<std::size_t>(common.begin - range.begin),
+                              static_cast<std::size_t>(common.size())));
   }
-  if (num_found != slice.end - slice.begin) fail(folder / kManifestName, "lists files that leave a gap");
 }
 
 }  // namespace trireme

@@ -3,29 +3,36 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <span>
 #include <string>
-#include <vector>
 
+#include "data/hdf5_file.h"
+#include "parallel/flat_range.h"
 #include "trainer/checkpoint/manifest.h"
 
 namespace trireme {
 
-// Elements [begin, end) of [0, size) that rank `rank` of `num_ranks` writes, or reads.
-struct Slice {
-  std::int64_t begin;
-  std::int64_t end;
-};
-Slice slice_of(std::int64_t size, int rank, int num_ranks);
-
 // rank_00000_of_00002.h5
 std::string rank_file_name(int rank, int num_ranks);
 
-// Checksum of the checksums of a tensor's blocks.
-std::uint64_t checksum_of_tensor(const Tensor& values);
+// Writes one, tensor after tensor.
+class RankFileWriter {
+ public:
+  // `record` has the file's name, and which elements of every tensor it is to hold.
+  RankFileWriter(const std::filesystem::path& folder, const CheckpointManifest& manifest,
+                 CheckpointManifest::File record);
 
-// Writes a rank's slice into `folder`, brings it to the disk and returns its record.
-CheckpointManifest::File write_rank_file(const std::filesystem::path& folder,
-                                         const CheckpointContents& contents, int rank, int num_ranks);
+  void begin_tensor(const std::string& name);
+  void append(std::span<const float> elements);
+  // Brings the file to the disk and returns its record, now complete.  REQUIRES: all tensors are.
+  CheckpointManifest::File commit();
+
+ private:
+  const std::filesystem::path path_;
+  CheckpointManifest::File record_;
+  Hdf5Writer writer_;
+};
 
 // Checks the size of the file and all of its bytes but the elements.  HDF5 is not asked: it only gets to see
 // files that have passed.  Throws UserError.
@@ -35,9 +42,19 @@ void check_frame(const std::filesystem::path& folder, const CheckpointManifest::
 // Throws UserError.
 void check_every_byte(const std::filesystem::path& folder, const CheckpointManifest& manifest);
 
-// Fills `slice` of every tensor, which lies in any number of files, and checks what it reads.  Throws
-// UserError.
-void read_slice(const std::filesystem::path& folder, const CheckpointManifest& manifest, const Slice& slice,
-                const std::vector<CheckpointTensor>& tensors);
+// Reads elements that lie in any number of files, one file open at a time, and checks them.
+class CheckpointReader {
+ public:
+  // Both outlive the reader.  Throws UserError, as read() does, if the files are not all of a checkpoint.
+  CheckpointReader(const std::filesystem::path& folder, const CheckpointManifest& manifest);
+
+  void read(const std::string& tensor, const FlatRange& range, std::span<float> out);
+
+ private:
+  const std::filesystem::path& folder_;
+  const CheckpointManifest& manifest_;
+  const CheckpointManifest::File* open_ = nullptr;
+  std::optional<Hdf5Reader> reader_;  // of the file that is open
+};
 
 }  // namespace trireme

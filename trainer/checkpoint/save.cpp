@@ -1,76 +1,83 @@
+#include <span>
 #include <string>
 #include <system_error>
 
 #include <glog/logging.h>
 
+#include "data/checksum.h"
 #include "data/durable_file.h"
 #include "data/file.h"
 #include "data/user_error.h"
 #include "trainer/checkpoint/agreement.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/exchange.h"
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/rank_file.h"
+#include "trainer/checkpoint/slices.h"
 
 namespace trireme {
 namespace {
 
 namespace fs = std::filesystem;
 
-CheckpointManifest manifest_without_files(const CheckpointContents& contents) {
-  CHECK(!contents.tensors.empty());
-  CheckpointManifest manifest{.state = contents.state,
-                              .model_json = contents.model_json,
-                              .num_elements = contents.tensors.front().values.num_elements(),
-                              .layout = contents.layout};
+// Puts together what this rank writes of each tensor, and what it is to be known by.
+std::optional<std::string> gather_tensors(const CheckpointContents& contents, CheckpointManifest& manifest,
+                                          RankFileWriter* file, Communicator& communicator) {
+  const SliceWindows windows(contents.num_elements, communicator.size());
   for (const CheckpointTensor& tensor : contents.tensors) {
-    CHECK_EQ(tensor.values.num_elements(), manifest.num_elements) << tensor.name;
-    manifest.tensors.push_back({.name = tensor.name, .checksum = checksum_of_tensor(tensor.values)});
-  }
-  return manifest;
-}
-
-// A checkpoint is made of slices from all ranks: it is one only if they hold the same.
-std::optional<std::string> find_divergence(const CheckpointManifest& manifest, Communicator& communicator) {
-  std::vector<std::uint64_t> mine;
-  for (const auto& tensor : manifest.tensors) mine.push_back(tensor.checksum);
-  const std::vector<std::uint64_t> all = gather_numbers(mine, communicator);
-  for (std::size_t i = mine.size(); i < all.size(); ++i) {
-    const std::size_t tensor = i % mine.size();
-    if (all[i] == all[tensor]) continue;
-    return "rank " + std::to_string(i / mine.size()) + " holds other " + manifest.tensors[tensor].name +
-           " than rank 0: the replicas have diverged";
+    const auto begin = [&] {
+      if (file != nullptr) file->begin_tensor(tensor.name);
+    };
+    if (auto failure = attempt(begin, communicator)) return failure;
+    BlockChecksums checksums;
+    const auto take = [&](std::span<const float> elements) {
+      checksums.update(std::as_bytes(elements));
+      if (file != nullptr) file->append(elements);
+    };
+    if (auto failure = gather_slices(tensor, contents.layout, windows, take, communicator)) return failure;
+    manifest.tensors.push_back(
+        {.name = tensor.name,
+         .checksum = checksum_of_slices(checksums.finish(), contents.num_elements, communicator)});
   }
   return std::nullopt;
 }
 
-// Whether this step's folder holds the same already.  One that is damaged is moved out of the way.
-bool is_saved_already(const fs::path& folder, const CheckpointManifest& manifest) {
-  if (!fs::exists(folder)) return false;
-  std::optional<CheckpointManifest> existing;
+// What this step's folder holds, if there is one.  One that is damaged is moved out of the way.
+std::optional<CheckpointManifest> find_saved(const fs::path& folder) {
+  if (!fs::exists(folder)) return std::nullopt;
   try {
-    existing = read_manifest(folder);
-    check_every_byte(folder, *existing);
+    CheckpointManifest manifest = read_manifest(folder);
+    check_every_byte(folder, manifest);
+    return manifest;
   } catch (const UserError& error) {
     LOG(WARNING) << error.what() << ": now called " << set_aside(folder).string();
-    return false;
+    return std::nullopt;
   }
-  if (existing->state == manifest.state && existing->tensors == manifest.tensors) return true;
-  throw UserError(folder.string(), "this step was saved before, with other values",
-                  "train in a fresh directory, or move it away");
 }
 
-// Makes the folder that is written to; no name if there is nothing to write.
-std::string prepare(const fs::path& run, const CheckpointManifest& manifest) {
-  const fs::path folder = checkpoint_folder(run, manifest.state.step);
+// Makes the folder that is written to.
+fs::path make_temporary(const fs::path& folder) {
   std::error_code error;
-  if (fs::create_directories(folder.parent_path(), error)) sync_folder(run);
+  if (fs::create_directories(folder.parent_path(), error)) sync_folder(folder.parent_path().parent_path());
   if (error) throw_system_error(folder.parent_path(), "create it", error.value());
-  if (is_saved_already(folder, manifest)) return "";
   const fs::path temporary = temporary_name(folder);
   fs::create_directory(temporary, error);
   if (error) throw_system_error(temporary, "create it", error.value());
-  return temporary.string();
+  return temporary;
+}
+
+// That the checkpoint of this step that is there already holds the same; rank 0 knows it.
+std::optional<std::string> compare(const fs::path& folder, const std::optional<CheckpointManifest>& saved,
+                                   const CheckpointContents& contents, CheckpointManifest manifest,
+                                   Communicator& communicator) {
+  if (auto failure = gather_tensors(contents, manifest, nullptr, communicator)) return failure;
+  const auto compare_with_saved = [&] {
+    if (!saved || (saved->state == manifest.state && saved->tensors == manifest.tensors)) return;
+    throw UserError(folder.string(), "this step was saved before, with other values",
+                    "train in a fresh directory, or move it away");
+  };
+  return attempt(compare_with_saved, communicator);
 }
 
 // The records of all ranks' files; offsets included, because ranks with longer slices lay them out otherwise.
@@ -95,11 +102,33 @@ std::vector<CheckpointManifest::File> gather_files(const CheckpointManifest::Fil
   return files;
 }
 
+// Writes this rank's slice, completes the manifest and gives the folder its name.
+std::optional<std::string> write(const fs::path& temporary, const fs::path& folder,
+                                 const CheckpointContents& contents, CheckpointManifest manifest,
+                                 Communicator& communicator) {
+  const FlatRange slice = slice_of(contents.num_elements, communicator.rank(), communicator.size());
+  CheckpointManifest::File mine{.name = rank_file_name(communicator.rank(), communicator.size()),
+                                .begin = slice.begin,
+                                .end = slice.end};
+  std::optional<RankFileWriter> file;
+  if (auto failure = attempt([&] { file.emplace(temporary, manifest, mine); }, communicator)) return failure;
+  if (auto failure = gather_tensors(contents, manifest, &*file, communicator)) return failure;
+  if (auto failure = attempt([&] { mine = file->commit(); }, communicator)) return failure;
+  manifest.files = gather_files(mine, communicator);
+  const auto commit = [&] {
+    if (communicator.rank() != 0) return;
+    write_durably(temporary / kManifestName, manifest.to_json());
+    rename_durably(temporary, folder, IfExists::kRefuse);
+  };
+  return attempt(commit, communicator);
+}
+
 }  // namespace
 
 std::vector<CheckpointEntry> layout_of(const ParameterBuffer& parameters) {
   std::vector<CheckpointEntry> layout;
   for (const Parameter& parameter : parameters.parameters()) {
+    CHECK(parameter.part.is_whole()) << parameter.name;
     layout.push_back({.name = parameter.name, .offset = parameter.offset, .shape = parameter.shape});
   }
   return layout;
@@ -107,37 +136,32 @@ std::vector<CheckpointEntry> layout_of(const ParameterBuffer& parameters) {
 
 std::optional<std::string> save_checkpoint(const fs::path& run, const CheckpointContents& contents,
                                            const KeepPolicy& keep, Communicator& communicator) {
+  CHECK(!contents.tensors.empty());
   const bool leads = communicator.rank() == 0;
-  CheckpointManifest manifest = manifest_without_files(contents);
-  if (auto failure = find_divergence(manifest, communicator)) return failure;
-
-  std::string temporary;
-  const auto prepare_folder = [&] {
-    if (leads) temporary = prepare(run, manifest);
-  };
-  if (auto failure = attempt(prepare_folder, communicator)) return failure;
-  temporary = broadcast_text(temporary, 0, communicator);
-  if (temporary.empty()) return std::nullopt;
-
-  CheckpointManifest::File mine;
-  const auto write = [&] {
-    mine = write_rank_file(temporary, contents, communicator.rank(), communicator.size());
-  };
-  const auto commit = [&] {
+  const fs::path folder = checkpoint_folder(run, contents.state.step);
+  const CheckpointManifest manifest{.state = contents.state,
+                                    .model_json = contents.model_json,
+                                    .num_elements = contents.num_elements,
+                                    .tensors = {},
+                                    .layout = contents.layout,
+                                    .files = {}};
+  std::optional<CheckpointManifest> saved;
+  std::string temporary;  // none if there is nothing to write
+  const auto prepare = [&] {
     if (!leads) return;
-    write_durably(fs::path(temporary) / kManifestName, manifest.to_json());
-    rename_durably(temporary, checkpoint_folder(run, manifest.state.step), IfExists::kRefuse);
+    saved = find_saved(folder);
+    if (!saved) temporary = make_temporary(folder).string();
   };
-  auto failure = attempt(write, communicator);
-  if (!failure) {
-    manifest.files = gather_files(mine, communicator);
-    failure = attempt(commit, communicator);
-  }
+  if (auto failure = attempt(prepare, communicator)) return failure;
+  temporary = broadcast_text(temporary, 0, communicator);
+  if (temporary.empty()) return compare(folder, saved, contents, manifest, communicator);
+
+  const auto failure = write(temporary, folder, contents, manifest, communicator);
   if (!leads) return failure;
   if (failure) {
     discard_folder(temporary);
   } else {
-    prune_checkpoints(run, keep, manifest.state.step);
+    prune_checkpoints(run, keep, contents.state.step);
   }
   return failure;
 }

@@ -16,6 +16,7 @@
 #include "kernels/buffer.h"
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/pieces.h"
 #include "trainer/hugging_face/file_names.h"
 #include "trainer/hugging_face/model_config.h"
 #include "trainer/hugging_face/tensor_places.h"
@@ -163,7 +164,8 @@ ExportSummary export_hugging_face(const ExportOptions& options, Communicator& co
                                .options = model_options};
   const Buffer memory(manifest.num_elements * size_bytes(DType::kFloat32));
   const Tensor values = memory.tensor(DType::kFloat32, {manifest.num_elements});
-  load_tensors(checkpoint, manifest, manifest.layout, {{"parameters", values}}, communicator);
+  load_tensors(checkpoint, manifest, manifest.layout, {{"parameters", values, pieces_of(manifest.layout)}},
+               communicator);
 
   const fs::path tokenizer_file = run_of(checkpoint) / kTokenizerFile;
   const auto tokenizer = fs::exists(tokenizer_file) ? load_tokenizer(tokenizer_file) : nullptr;

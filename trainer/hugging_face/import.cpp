@@ -12,6 +12,7 @@
 #include "data/user_error.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/folders.h"
+#include "trainer/checkpoint/pieces.h"
 #include "trainer/hugging_face/file_names.h"
 #include "trainer/hugging_face/model_config.h"
 #include "trainer/hugging_face/tensor_places.h"
@@ -230,7 +231,8 @@ ImportSummary import_hugging_face(const ImportOptions& options, Communicator& co
   read_parameters(weights, places, names, values);
   CheckpointContents contents;
   contents.layout = described.entries;
-  contents.tensors = {{"parameters", values}};
+  contents.num_elements = described.num_elements;
+  contents.tensors = {{"parameters", values, pieces_of(contents.layout)}};
   contents.model_json = model.options.to_json();
   if (const auto failure = save_checkpoint(staging.path(), contents, {}, communicator))
     throw UserError(options.run.string(), *failure, "make room and import again");

@@ -22,28 +22,44 @@ AttentionOptions memory_mask(const Memory& memory) {
 
 }  // namespace
 
+HeadShare::HeadShare(const TransformerOptions& options, const TensorRanks& ranks)
+    : all_heads(options.heads),
+      head_width(options.head_width),
+      heads(ranks.share(options.heads)),
+      kv_heads(ranks.share_of_kv_heads(options.kv_heads)) {}
+
 HeadAttention::HeadAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
-                             AttentionKind kind, const TransformerOptions& options, float out_stddev)
-    : layer_(layer),
+                             AttentionKind kind, const TransformerOptions& options, float out_stddev,
+                             const TensorRanks& ranks)
+    : ranks_(ranks),
+      layer_(layer),
       kind_(kind),
-      heads_(options.heads),
+      width_(options.width),
+      share_(options, ranks),
       head_width_(options.head_width),
-      out_(parameters, name + ".out", heads_ * head_width_, options.width, options.biases == Biases::kAll,
-           out_stddev) {}
+      out_(parameters, name + ".out", options.heads * head_width_, options.width,
+           options.biases == Biases::kAll, out_stddev,
+           LinearSplit::inputs(ranks, share_.rows(share_.heads))) {}
 
 HeadAttention::Activations HeadAttention::allocate(Arena& arena, const PassLimits& limits) const {
-  return {.heads_NE = floats(arena, limits.rows(), heads_ * head_width_),
-          .lse_NH = floats(arena, limits.rows(), heads_)};
+  const std::int64_t heads = share_.heads.size();
+  return {.heads_NE = floats(arena, limits.rows(), heads * head_width_),
+          .lse_NH = floats(arena, limits.rows(), heads),
+          .dy_NC = limits.deferred_weights ? floats(arena, ranks_.rows_per_rank(limits.rows()), width_)
+                                           : Tensor()};
 }
 
 HeadAttention::Scratch HeadAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
-  return {.dheads_NE = floats(arena, limits.rows(), heads_ * head_width_)};
+  return {.dheads_NE = floats(arena, limits.rows(), share_.heads.size() * head_width_)};
 }
 
 AttentionOptions HeadAttention::completed(AttentionOptions mask, const Heads& heads, const Pass& pass) const {
   mask.scale = 1.0F / std::sqrt(static_cast<float>(head_width_));
-  mask.dropout = pass.dropout.at(layer_, DropoutSite::kAttention,
-                                 attention_mask_size(heads_, heads.q_BTHD.dim(1), heads.k_BSKD.dim(1)));
+  mask.dropout =
+      pass.dropout.at(layer_, DropoutSite::kAttention,
+                      attention_mask_size(share_.all_heads, heads.q_BTHD.dim(1), heads.k_BSKD.dim(1)));
+  mask.first_head = share_.heads.begin;
+  mask.mask_heads = share_.all_heads;
   return mask;
 }
 
@@ -55,7 +71,7 @@ void HeadAttention::forward(Tensor y_NC, const Heads& heads, AttentionOptions ma
   if (pass.attention_observer != nullptr) {
     pass.attention_observer->observe(kind_, heads.q_BTHD, heads.k_BSKD, options, pass.stream);
   }
-  attention_forward(out.view(q), pass.rows_of(activations.lse_NH).view({q[0], heads_, q[1]}), heads.q_BTHD,
+  attention_forward(out.view(q), pass.rows_of(activations.lse_NH).view({q[0], q[2], q[1]}), heads.q_BTHD,
                     heads.k_BSKD, heads.v_BSKD, options, pass.stream);
   out_.forward(y_NC, out, pass.stream);
 }
@@ -66,26 +82,32 @@ void HeadAttention::backward(const Heads& dheads, Tensor dy_NC, const Heads& hea
   const Shape& q = heads.q_BTHD.shape();
   const Tensor out = pass.rows_of(activations.heads_NE);
   const Tensor dout = pass.rows_of(scratch.dheads_NE);
-  out_.backward(dout, dy_NC, out, reducer, pass.stream);
+  out_.backward(dout, dy_NC, out, reducer, pass.stream, pass.deferral(activations.dy_NC));
   attention_backward(dheads.q_BTHD, dheads.k_BSKD, dheads.v_BSKD, dout.view(q), out.view(q),
-                     pass.rows_of(activations.lse_NH).view({q[0], heads_, q[1]}), heads.q_BTHD, heads.k_BSKD,
+                     pass.rows_of(activations.lse_NH).view({q[0], q[2], q[1]}), heads.q_BTHD, heads.k_BSKD,
                      heads.v_BSKD, completed(mask, heads, pass), pass.stream);
 }
 
 SelfAttention::SelfAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
                              bool causal, const TransformerOptions& options, const PositionTables& positions,
-                             float out_stddev)
+                             float out_stddev, const TensorRanks& ranks)
     : layer_(layer),
       causal_(causal),
-      heads_(options.heads),
-      kv_heads_(options.kv_heads),
+      share_(options, ranks),
+      heads_(share_.heads.size()),
+      kv_heads_(share_.kv_heads.size()),
       head_width_(options.head_width),
       window_(options.window),
       positions_(positions),
-      in_(parameters, name + ".qkv", options.width, qkv_width(), options.biases != Biases::kNone,
-          options.init_stddev),
+      in_(parameters, name + ".qkv", options.width, (options.heads + 2 * options.kv_heads) * head_width_,
+          options.biases != Biases::kNone, options.init_stddev,
+          LinearSplit::outputs(
+              ranks, {share_.rows(share_.heads), share_.rows(share_.kv_heads, options.heads * head_width_),
+                      share_.rows(share_.kv_heads, (options.heads + options.kv_heads) * head_width_)})),
       attention_(parameters, name, layer, causal ? AttentionKind::kDecoder : AttentionKind::kEncoder, options,
-                 out_stddev) {}
+                 out_stddev, ranks) {
+  if (ranks.kv_sharers() != nullptr) in_.share_outputs(*ranks.kv_sharers(), heads_ * head_width_);
+}
 
 SelfAttention::Activations SelfAttention::allocate(Arena& arena, const PassLimits& limits) const {
   return {.qkv_NG = floats(arena, limits.rows(), qkv_width()), .heads = attention_.allocate(arena, limits)};
@@ -106,9 +128,10 @@ HeadAttention::Heads SelfAttention::split_heads(Tensor qkv_NG, const Pass& pass)
 }
 
 AttentionOptions SelfAttention::mask(const Pass& pass) const {
+  const Tensor slopes = positions_.alibi_slopes_H();
   return {.causal = causal_,
           .window = window_,
-          .alibi_slopes_H = positions_.alibi_slopes_H(),
+          .alibi_slopes_H = slopes ? slopes.slice(0, share_.heads.begin, share_.heads.end) : slopes,
           .query_documents_BT = pass.documents_BT,
           .key_documents_BS = pass.documents_BT};
 }
@@ -150,23 +173,30 @@ void SelfAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Acti
                     pass.stream);
     }
   }
-  in_.backward(dx_NC, dqkv, x_NC, reducer, pass.stream);
+  in_.backward(dx_NC, dqkv, x_NC, reducer, pass.stream, pass.deferral(activations.qkv_NG));
 }
 
 CrossAttention::CrossAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer,
                                std::int64_t block, const TransformerOptions& options,
-                               const PositionTables& positions, float out_stddev)
-    : block_(block),
+                               const PositionTables& positions, float out_stddev, const TensorRanks& ranks)
+    : ranks_(ranks),
+      block_(block),
       width_(options.width),
-      heads_(options.heads),
-      kv_heads_(options.kv_heads),
+      share_(options, ranks),
+      heads_(share_.heads.size()),
+      kv_heads_(share_.kv_heads.size()),
       head_width_(options.head_width),
       positions_(options.cross_positions ? &positions : nullptr),
-      query_(parameters, name + ".query", width_, query_width(), options.biases != Biases::kNone,
-             options.init_stddev),
-      key_value_(parameters, name + ".key_value", width_, kv_width(), options.biases != Biases::kNone,
-                 options.init_stddev),
-      attention_(parameters, name, layer, AttentionKind::kCross, options, out_stddev) {}
+      query_(parameters, name + ".query", width_, options.heads * head_width_,
+             options.biases != Biases::kNone, options.init_stddev,
+             LinearSplit::outputs(ranks, {share_.rows(share_.heads)})),
+      key_value_(parameters, name + ".key_value", width_, 2 * options.kv_heads * head_width_,
+                 options.biases != Biases::kNone, options.init_stddev,
+                 LinearSplit::outputs(ranks, {share_.rows(share_.kv_heads),
+                                              share_.rows(share_.kv_heads, options.kv_heads * head_width_)})),
+      attention_(parameters, name, layer, AttentionKind::kCross, options, out_stddev, ranks) {
+  if (ranks.kv_sharers() != nullptr) key_value_.share_outputs(*ranks.kv_sharers(), 0);
+}
 
 CrossAttention::Activations CrossAttention::allocate(Arena& arena, const PassLimits& limits) const {
   return {.q_NE = floats(arena, limits.rows(), query_width()),
@@ -177,7 +207,7 @@ CrossAttention::Activations CrossAttention::allocate(Arena& arena, const PassLim
 CrossAttention::Scratch CrossAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
   return {.dq_NE = floats(arena, limits.rows(), query_width()),
           .dkv_MG = floats(arena, limits.memory_rows, kv_width()),
-          .dmemory_MC = floats(arena, limits.memory_rows, width_),
+          .dmemory_MC = floats(arena, ranks_.rows_per_rank(limits.memory_rows), width_),
           .heads = attention_.allocate_scratch(arena, limits)};
 }
 
@@ -227,7 +257,7 @@ void CrossAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Act
   const auto rows_of_memory = [&](Tensor x) { return x.slice(0, 0, memory.batch * memory.sequence); };
   const Tensor dq = pass.rows_of(scratch.dq_NE);
   const Tensor dkv = rows_of_memory(scratch.dkv_MG);
-  const Tensor dmemory = rows_of_memory(scratch.dmemory_MC);
+  const Tensor dmemory = ranks_.own_rows_of(scratch.dmemory_MC, memory.batch * memory.sequence);
   const HeadAttention::Heads dheads = split_heads(dq, dkv, memory);
   attention_.backward(dheads, dy_NC,
                       split_heads(pass.rows_of(activations.q_NE), rows_of_memory(activations.kv_MG), memory),
@@ -237,9 +267,10 @@ void CrossAttention::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Act
       rope_backward(dx, positions_->rope_cos_PD(), positions_->rope_sin_PD(), 0, {}, pass.stream);
     }
   }
-  key_value_.backward(dmemory, dkv, memory.x_MC, reducer, pass.stream);
+  const Deferral of_memory{.queue = pass.deferred, .dy_NO = rows_of_memory(activations.kv_MG)};
+  key_value_.backward(dmemory, dkv, memory.x_MC, reducer, pass.stream, of_memory);
   accumulate(memory.dx_MC, dmemory, pass.stream);
-  query_.backward(dx_NC, dq, x_NC, reducer, pass.stream);
+  query_.backward(dx_NC, dq, x_NC, reducer, pass.stream, pass.deferral(activations.q_NE));
 }
 
 }  // namespace trireme

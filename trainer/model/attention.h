@@ -10,8 +10,25 @@
 #include "trainer/model/linear.h"
 #include "trainer/model/pass.h"
 #include "trainer/model/positions.h"
+#include "trainer/model/tensor_ranks.h"
 
 namespace trireme {
+
+// This rank's heads.
+struct HeadShare {
+  HeadShare(const TransformerOptions& options, const TensorRanks& ranks);
+
+  // Rows of a projection to all heads: those of this rank's, of queries or keys, where the projection's
+  // first are at row `first`.
+  FlatRange rows(const FlatRange& which, std::int64_t first = 0) const {
+    return {first + which.begin * head_width, first + which.end * head_width};
+  }
+
+  std::int64_t all_heads;
+  std::int64_t head_width;
+  FlatRange heads;
+  FlatRange kv_heads;
+};
 
 // y = W_o attention(q, k, v): what both have in common.  Keys and values may have fewer heads than queries
 // (Ainslie et al. 2023).
@@ -20,6 +37,7 @@ class HeadAttention {
   struct Activations {
     Tensor heads_NE;  // E = H D
     Tensor lse_NH;    // used as [B, H, T]
+    Tensor dy_NC;     // if weights wait
   };
   // Memory of the backward pass, free again after it; all layers share one.
   struct Scratch {
@@ -34,7 +52,7 @@ class HeadAttention {
   // `layer` picks the dropout mask.  `out_stddev` is the initial spread of W_o, which feeds the residual
   // stream.
   HeadAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, AttentionKind kind,
-                const TransformerOptions& options, float out_stddev);
+                const TransformerOptions& options, float out_stddev, const TensorRanks& ranks);
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
@@ -50,9 +68,11 @@ class HeadAttention {
  private:
   AttentionOptions completed(AttentionOptions mask, const Heads& heads, const Pass& pass) const;
 
+  const TensorRanks& ranks_;
   std::int64_t layer_;
   AttentionKind kind_;
-  std::int64_t heads_;
+  std::int64_t width_;
+  HeadShare share_;
   std::int64_t head_width_;
   Linear out_;
 };
@@ -61,7 +81,7 @@ class HeadAttention {
 class SelfAttention {
  public:
   struct Activations {
-    Tensor qkv_NG;  // G = (H + 2 K) D: queries [H, D], keys and values [K, D]
+    Tensor qkv_NG;  // G = (H + 2 K) D: queries [H, D], keys and values [K, D]; if weights wait overwritten
     HeadAttention::Activations heads;
   };
   struct Scratch {
@@ -71,7 +91,8 @@ class SelfAttention {
 
   // `layer` also picks the cache entry.  `positions` must outlive the layer.
   SelfAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, bool causal,
-                const TransformerOptions& options, const PositionTables& positions, float out_stddev);
+                const TransformerOptions& options, const PositionTables& positions, float out_stddev,
+                const TensorRanks& ranks = TensorRanks::alone());
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
@@ -87,6 +108,7 @@ class SelfAttention {
 
   std::int64_t layer_;
   bool causal_;
+  HeadShare share_;
   std::int64_t heads_;
   std::int64_t kv_heads_;
   std::int64_t head_width_;
@@ -102,7 +124,7 @@ class SelfAttention {
 class CrossAttention {
  public:
   struct Activations {
-    Tensor q_NE;
+    Tensor q_NE;   // both are overwritten by backward if weights wait
     Tensor kv_MG;  // G = 2 K D: keys, then values
     HeadAttention::Activations heads;
   };
@@ -115,7 +137,8 @@ class CrossAttention {
 
   // `layer` picks the dropout mask, `block` the cache entry.  `positions` must outlive the layer.
   CrossAttention(ParameterBuffer& parameters, const std::string& name, std::int64_t layer, std::int64_t block,
-                 const TransformerOptions& options, const PositionTables& positions, float out_stddev);
+                 const TransformerOptions& options, const PositionTables& positions, float out_stddev,
+                 const TensorRanks& ranks = TensorRanks::alone());
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
@@ -135,8 +158,10 @@ class CrossAttention {
   std::int64_t query_width() const { return heads_ * head_width_; }
   std::int64_t kv_width() const { return 2 * kv_heads_ * head_width_; }
 
+  const TensorRanks& ranks_;
   std::int64_t block_;
   std::int64_t width_;
+  HeadShare share_;
   std::int64_t heads_;
   std::int64_t kv_heads_;
   std::int64_t head_width_;

@@ -15,42 +15,55 @@ std::string part_name(const StackOptions& stack, std::int64_t index, const char*
 
 TransformerBlock::TransformerBlock(ParameterBuffer& parameters, const StackOptions& stack, std::int64_t index,
                                    const TransformerOptions& options, const PositionTables& positions,
-                                   float out_stddev)
-    : index_(index),
+                                   float out_stddev, const TensorRanks& ranks)
+    : ranks_(ranks),
+      index_(index),
       layer_(stack.first_layer + index),
       cross_layer_(layer_ + stack.layers),
       width_(options.width),
       placement_(options.norm_placement),
-      attention_norm_(parameters, part_name(stack, index, "attention_norm"), options),
+      attention_norm_(parameters, part_name(stack, index, "attention_norm"), options, ranks),
       attention_(parameters, part_name(stack, index, "attention"), layer_, stack.causal, options, positions,
-                 out_stddev),
+                 out_stddev, ranks),
       cross_norm_([&]() -> std::optional<ResidualNorm> {
         if (!stack.cross_attention) return std::nullopt;
-        return ResidualNorm(parameters, part_name(stack, index, "cross_norm"), options);
+        return ResidualNorm(parameters, part_name(stack, index, "cross_norm"), options, ranks);
       }()),
       cross_attention_([&]() -> std::optional<CrossAttention> {
         if (!stack.cross_attention) return std::nullopt;
         return CrossAttention(parameters, part_name(stack, index, "cross_attention"), cross_layer_, index,
-                              options, positions, out_stddev);
+                              options, positions, out_stddev, ranks);
       }()),
-      mlp_norm_(parameters, part_name(stack, index, "mlp_norm"), options),
-      mlp_(parameters, part_name(stack, index, "mlp"), options, out_stddev) {}
+      mlp_norm_(parameters, part_name(stack, index, "mlp_norm"), options, ranks),
+      mlp_(parameters, part_name(stack, index, "mlp"), options, out_stddev, ranks) {}
 
-TransformerBlock::Activations TransformerBlock::allocate(Arena& arena, const PassLimits& limits) const {
+TransformerBlock::Activations TransformerBlock::allocate(Arena& arena, const PassLimits& limits,
+                                                         const Activations* first) const {
+  const bool pre = placement_ == NormPlacement::kPre;
+  const auto rows = [&] {
+    return arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_});
+  };
+  if (first != nullptr && (!limits.training || limits.recompute == Recompute::kFull)) {
+    Activations activations = *first;
+    if (limits.training) (pre ? activations.attention_norm.sum_NC : activations.mlp_norm.y_NC) = rows();
+    return activations;
+  }
+  const Activations* const shared = limits.recompute == Recompute::kSelective ? first : nullptr;
+  const auto of = [&](auto Activations::*part) { return shared != nullptr ? &(shared->*part) : nullptr; };
   Activations activations;
-  activations.attention_norm = attention_norm_.allocate(arena, limits);
+  activations.attention_norm = attention_norm_.allocate(arena, limits, of(&Activations::attention_norm));
   activations.attention = attention_.allocate(arena, limits);
   if (cross_attention_) {
-    activations.cross_norm = cross_norm_->allocate(arena, limits);
+    activations.cross_norm = cross_norm_->allocate(arena, limits, of(&Activations::cross_norm));
     activations.cross_attention = cross_attention_->allocate(arena, limits);
   }
-  activations.mlp_norm = mlp_norm_.allocate(arena, limits);
-  activations.mlp = mlp_.allocate(arena, limits);
+  activations.mlp_norm = mlp_norm_.allocate(arena, limits, pre ? of(&Activations::mlp_norm) : nullptr);
+  activations.mlp = mlp_.allocate(arena, limits, of(&Activations::mlp));
   return activations;
 }
 
 TransformerBlock::Scratch TransformerBlock::allocate_scratch(Arena& arena, const PassLimits& limits) const {
-  const Shape shape = {limits.rows(), width_};
+  const Shape shape = {ranks_.rows_per_rank(limits.rows()), width_};
   Scratch scratch;
   scratch.branch_NC = arena.allocate(DType::kFloat32, shape);
   if (!limits.training) return scratch;
@@ -71,20 +84,22 @@ TransformerBlock::Scratch TransformerBlock::allocate_scratch(Arena& arena, const
   return scratch;
 }
 
+Dropout TransformerBlock::mask(std::int64_t layer, DropoutSite site, const Pass& pass) const {
+  return ranks_.own_mask(pass.dropout.at(layer, site, pass.sequence * width_), pass.rows(), width_);
+}
+
 Dropout TransformerBlock::mlp_dropout(const Pass& pass) const {
-  return pass.dropout.at(layer_, DropoutSite::kMlpBranch, pass.sequence * width_);
+  return mask(layer_, DropoutSite::kMlpBranch, pass);
 }
 
 TransformerBlock::Joint TransformerBlock::attention_joint(const Activations& activations,
                                                           const Pass& pass) const {
-  return {attention_norm_, activations.attention_norm,
-          pass.dropout.at(layer_, DropoutSite::kAttentionBranch, pass.sequence * width_)};
+  return {attention_norm_, activations.attention_norm, mask(layer_, DropoutSite::kAttentionBranch, pass)};
 }
 
 TransformerBlock::Joint TransformerBlock::cross_joint(const Activations& activations,
                                                       const Pass& pass) const {
-  return {*cross_norm_, activations.cross_norm,
-          pass.dropout.at(cross_layer_, DropoutSite::kAttentionBranch, pass.sequence * width_)};
+  return {*cross_norm_, activations.cross_norm, mask(cross_layer_, DropoutSite::kAttentionBranch, pass)};
 }
 
 TransformerBlock::Joint TransformerBlock::mlp_joint(const Activations& activations, const Pass& pass) const {
@@ -106,9 +121,9 @@ void TransformerBlock::forward_sublayer(ResidualStream& stream, const Joint& joi
   if (!pre) joint.norm.forward(stream, joint.activations, pass);
 }
 
-void TransformerBlock::forward(ResidualStream& stream, const Activations& activations, const Scratch& scratch,
-                               const Pass& pass) const {
-  const Tensor branch = pass.rows_of(scratch.branch_NC);
+void TransformerBlock::forward_attentions(ResidualStream& stream, const Activations& activations,
+                                          const Scratch& scratch, const Pass& pass) const {
+  const Tensor branch = own_rows_of(scratch.branch_NC, pass);
   forward_sublayer(stream, attention_joint(activations, pass), branch, pass,
                    [&](Tensor y, Tensor x) { attention_.forward(y, x, activations.attention, pass); });
   if (cross_attention_) {
@@ -116,17 +131,43 @@ void TransformerBlock::forward(ResidualStream& stream, const Activations& activa
       cross_attention_->forward(y, x, activations.cross_attention, pass);
     });
   }
-  forward_sublayer(stream, mlp_joint(activations, pass), branch, pass,
+}
+
+void TransformerBlock::forward(ResidualStream& stream, const Activations& activations, const Scratch& scratch,
+                               const Pass& pass) const {
+  forward_attentions(stream, activations, scratch, pass);
+  forward_sublayer(stream, mlp_joint(activations, pass), own_rows_of(scratch.branch_NC, pass), pass,
                    [&](Tensor y, Tensor x) { mlp_.forward(y, x, activations.mlp, pass); });
+}
+
+void TransformerBlock::recompute(Recompute mode, Tensor x_NC, const Activations& activations,
+                                 const Scratch& scratch, const Pass& pass) const {
+  const bool pre = placement_ == NormPlacement::kPre;
+  if (mode == Recompute::kSelective) {
+    attention_norm_.recompute(activations.attention_norm, pass);
+    if (cross_attention_) cross_norm_->recompute(activations.cross_norm, pass);
+    if (pre) mlp_norm_.recompute(activations.mlp_norm, pass);
+    mlp_.recompute(activations.mlp, pass);
+  } else if (mode == Recompute::kFull) {
+    ResidualStream stream{.residual_NC = pre ? own_rows_of(activations.attention_norm.sum_NC, pass) : x_NC,
+                          .branch_NC = {},
+                          .dropout = {}};
+    if (pre) {
+      forward_attentions(stream, activations, scratch, pass);
+      mlp_.forward_hidden(mlp_norm_.forward(stream, activations.mlp_norm, pass), activations.mlp, pass);
+    } else {
+      forward(stream, activations, scratch, pass);  // its last norm is undone, too
+    }
+  }
 }
 
 template <typename Sublayer>
 void TransformerBlock::backward_sublayer(ResidualGradient& gradient, const Joint& joint, Tensor x_NC,
                                          Dropout entering, const Scratch& scratch, GradientReducer& reducer,
                                          const Pass& pass, Sublayer f) const {
-  const Tensor dy = pass.rows_of(scratch.dy_NC);
+  const Tensor dy = own_rows_of(scratch.dy_NC, pass);
   if (placement_ == NormPlacement::kPre) {
-    f(dy, gradient.dbranch_NC, pass.rows_of(joint.activations.y_NC));
+    f(dy, gradient.dbranch_NC, own_rows_of(joint.activations.y_NC, pass));
     joint.norm.backward(gradient, scratch.dbranch_NC, dy, joint.activations, entering, reducer, pass);
     return;
   }
@@ -144,13 +185,13 @@ void TransformerBlock::backward(ResidualGradient& gradient, Tensor x_NC, Dropout
                                 GradientReducer& reducer, const Pass& pass) const {
   const Joint first = attention_joint(activations, pass);
   const Joint middle = cross_attention_ ? cross_joint(activations, pass) : first;
-  backward_sublayer(gradient, mlp_joint(activations, pass), pass.rows_of(middle.activations.y_NC),
+  backward_sublayer(gradient, mlp_joint(activations, pass), own_rows_of(middle.activations.y_NC, pass),
                     middle.branch, scratch, reducer, pass, [&](Tensor dx, Tensor dy, Tensor x) {
                       mlp_.backward(dx, dy, x, activations.mlp, scratch.mlp, reducer, pass);
                     });
   if (cross_attention_) {
-    backward_sublayer(gradient, middle, pass.rows_of(first.activations.y_NC), first.branch, scratch, reducer,
-                      pass, [&](Tensor dx, Tensor dy, Tensor x) {
+    backward_sublayer(gradient, middle, own_rows_of(first.activations.y_NC, pass), first.branch, scratch,
+                      reducer, pass, [&](Tensor dx, Tensor dy, Tensor x) {
                         cross_attention_->backward(dx, dy, x, activations.cross_attention,
                                                    scratch.cross_attention, reducer, pass);
                       });

@@ -37,9 +37,11 @@ class TransformerBlock {
 
   // Number `index` of its stack.
   TransformerBlock(ParameterBuffer& parameters, const StackOptions& stack, std::int64_t index,
-                   const TransformerOptions& options, const PositionTables& positions, float out_stddev);
+                   const TransformerOptions& options, const PositionTables& positions, float out_stddev,
+                   const TensorRanks& ranks);
 
-  Activations allocate(Arena& arena, const PassLimits& limits) const;
+  // All of its own; or, with those of a first block, its own of what is kept for backward alone.
+  Activations allocate(Arena& arena, const PassLimits& limits, const Activations* first = nullptr) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
 
   // Into the cache of the pass: what cross-attention needs of the pass's memory.
@@ -52,6 +54,10 @@ class TransformerBlock {
                 const Activations& activations, const Scratch& scratch, GradientReducer& reducer,
                 const Pass& pass) const;
 
+  // Before backward, of what wasn't kept: makes it again.  `x` as for backward.
+  void recompute(Recompute mode, Tensor x_NC, const Activations& activations, const Scratch& scratch,
+                 const Pass& pass) const;
+
   // The mask on the branch that this block leaves.
   Dropout mlp_dropout(const Pass& pass) const;
 
@@ -62,10 +68,18 @@ class TransformerBlock {
     const ResidualNorm::Activations& activations;
     Dropout branch;  // of the sublayer's own branch
   };
+  // Of own rows.
+  Dropout mask(std::int64_t layer, DropoutSite site, const Pass& pass) const;
+  Tensor own_rows_of(Tensor activation, const Pass& pass) const {
+    return ranks_.own_rows_of(activation, pass.rows());
+  }
   Joint attention_joint(const Activations& activations, const Pass& pass) const;
   Joint cross_joint(const Activations& activations, const Pass& pass) const;
   Joint mlp_joint(const Activations& activations, const Pass& pass) const;
 
+  // All but the last.
+  void forward_attentions(ResidualStream& stream, const Activations& activations, const Scratch& scratch,
+                          const Pass& pass) const;
   // f(y, x)
   template <typename Sublayer>
   void forward_sublayer(ResidualStream& stream, const Joint& joint, Tensor branch_NC, const Pass& pass,
@@ -76,6 +90,7 @@ class TransformerBlock {
                          const Scratch& scratch, GradientReducer& reducer, const Pass& pass,
                          Sublayer f) const;
 
+  const TensorRanks& ranks_;
   std::int64_t index_;
   std::int64_t layer_;
   std::int64_t cross_layer_;

@@ -3,31 +3,56 @@
 #include <algorithm>
 #include <cmath>
 
+#include <glog/logging.h>
+
 #include "kernels/elementwise.h"
 #include "kernels/residual.h"
 
 namespace trireme {
 
+const Parameter& add_token_table(ParameterBuffer& parameters, const TransformerOptions& options,
+                                 const std::string& prefix, const TensorRanks& ranks) {
+  return parameters.add(
+      prefix + "embedding.token",
+      ParameterPart::rows_of({options.vocabulary, options.width}, {ranks.share(options.vocabulary)}),
+      Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+}
+
 Embedding::Embedding(ParameterBuffer& parameters, const TransformerOptions& options,
-                     const StackOptions& stack, const PositionTables& positions,
+                     const StackOptions& stack, const PositionTables& positions, const TensorRanks& ranks,
                      const Parameter* shared_table)
-    : positions_(positions),
+    : ranks_(ranks),
+      positions_(positions),
       layer_(stack.first_layer - 1),
       token_scale_(options.positions == Positions::kSinusoidal ? std::sqrt(static_cast<float>(options.width))
                                                                : 1.0F),
       owns_table_(shared_table == nullptr),
-      token_table_(owns_table_
-                       ? parameters.add(stack.prefix + "embedding.token", {options.vocabulary, options.width},
-                                        Initializer::normal(options.init_stddev), /*weight_decay=*/true)
-                       : *shared_table) {
+      token_table_(
+          owns_table_ ? add_token_table(parameters, options,
+                                        stack.table_prefix.empty() ? stack.prefix : stack.table_prefix, ranks)
+                      : *shared_table) {
   const auto table = [&](const char* name, std::int64_t rows) {
-    return &parameters.add(stack.prefix + name, {rows, options.width},
-                           Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+    return &add_table(parameters, stack.prefix + name, rows, options);
   };
   if (options.positions == Positions::kLearned)
     position_table_ = table("embedding.position", options.context);
+  CHECK(options.token_types == 0 || ranks.is_alone());
   if (options.token_types > 0) type_table_ = table("embedding.type", options.token_types);
-  if (options.embedding_norm) norm_.emplace(parameters, stack.prefix + "embedding.norm", options);
+  if (options.embedding_norm) norm_.emplace(parameters, stack.prefix + "embedding.norm", options, ranks);
+}
+
+const Parameter& Embedding::add_table(ParameterBuffer& parameters, const std::string& name, std::int64_t rows,
+                                      const TransformerOptions& options) const {
+  Parameter& table = parameters.add(name, Shape{rows, options.width},
+                                    Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+  if (!ranks_.is_alone())
+    table.replicas.push_back({.group = ranks_.group(), .elements = {0, table.shape.num_elements()}});
+  return table;
+}
+
+VocabularyPart Embedding::vocabulary_part() const {
+  const std::int64_t whole = token_table_.part.whole[0];
+  return {.first = ranks_.share(whole).begin, .whole = whole};
 }
 
 Embedding::Activations Embedding::allocate(Arena& arena, const PassLimits& limits) const {
@@ -38,7 +63,9 @@ Embedding::Activations Embedding::allocate(Arena& arena, const PassLimits& limit
 }
 
 Dropout Embedding::dropout(const Pass& pass) const {
-  return pass.dropout.at(layer_, DropoutSite::kEmbedding, pass.sequence * token_table_.shape[1]);
+  const std::int64_t width = token_table_.shape[1];
+  return ranks_.own_mask(pass.dropout.at(layer_, DropoutSite::kEmbedding, pass.sequence * width), pass.rows(),
+                         width);
 }
 
 Tensor Embedding::types_of(const Activations& activations, const Pass& pass) const {
@@ -59,9 +86,12 @@ Tensor Embedding::as_sequences(Tensor x_NC, const Pass& pass) const {
 void Embedding::forward(Tensor x_NC, Tensor tokens_BT, const Activations& activations, Tensor scratch_NC,
                         const Pass& pass) const {
   const std::int64_t first_position = pass.cache != nullptr ? pass.cache->length : 0;
-  const Tensor sum = norm_ ? pass.rows_of(activations.norm.sum_NC) : x_NC;
-  embedding_forward(as_sequences(sum, pass), tokens_BT, token_table_.value, position_table(), first_position,
-                    pass.positions_BT, token_scale_, is_plain() ? dropout(pass) : Dropout(), pass.stream);
+  const Tensor own_sum = norm_ ? own_rows_of(activations.norm.sum_NC, pass) : x_NC;
+  const Tensor sum = ranks_.partial(own_sum, pass.rows());
+  // Only one rank adds positions to its tokens'.
+  embedding_forward(as_sequences(sum, pass), tokens_BT, token_table_.value,
+                    ranks_.rank() == 0 ? position_table() : Tensor(), first_position, pass.positions_BT,
+                    token_scale_, is_plain() ? dropout(pass) : Dropout(), pass.stream, vocabulary_part());
   if (is_plain()) return;
   if (type_table_ != nullptr) {
     const Tensor of_type = pass.rows_of(scratch_NC);
@@ -69,8 +99,9 @@ void Embedding::forward(Tensor x_NC, Tensor tokens_BT, const Activations& activa
                       1.0F, Dropout(), pass.stream);
     accumulate(sum, of_type, pass.stream);
   }
+  ranks_.sum(own_sum, pass.rows(), pass.stream);
   if (norm_) {
-    ResidualStream stream{.residual_NC = sum, .branch_NC = {}, .dropout = {}};
+    ResidualStream stream{.residual_NC = own_sum, .branch_NC = {}, .dropout = {}};
     ResidualNorm::Activations norm = activations.norm;
     norm.y_NC = x_NC;
     norm_->forward(stream, norm, pass);
@@ -84,11 +115,11 @@ void Embedding::backward(Tensor dx_NC, Tensor tokens_BT, const Activations& acti
   const Dropout mask = dropout(pass);
   if (mask && !is_plain()) trireme::dropout(dx_NC, dx_NC, mask, pass.stream);
   if (norm_) {
-    sum.dresidual_NC = pass.rows_of(scratch_NC);
+    sum.dresidual_NC = own_rows_of(scratch_NC, pass);
     fill(sum.dresidual_NC, 0.0F, pass.stream);
     norm_->backward(sum, {}, dx_NC, activations.norm, Dropout(), reducer, pass);
   }
-  const Tensor dsum_BTC = as_sequences(sum.dresidual_NC, pass);
+  const Tensor dsum_BTC = as_sequences(ranks_.gather(sum.dresidual_NC, pass.rows(), pass.stream), pass);
   if (type_table_ != nullptr) {
     embedding_backward(type_table_->gradient, {}, dsum_BTC, types_of(activations, pass), {}, 1.0F, Dropout(),
                        pass.stream);
@@ -96,7 +127,7 @@ void Embedding::backward(Tensor dx_NC, Tensor tokens_BT, const Activations& acti
   }
   embedding_backward(token_table_.gradient, position_table_ != nullptr ? position_table_->gradient : Tensor(),
                      dsum_BTC, tokens_BT, pass.positions_BT, token_scale_, is_plain() ? mask : Dropout(),
-                     pass.stream);
+                     pass.stream, vocabulary_part());
   if (position_table_ != nullptr) reducer.mark_ready(*position_table_, pass.stream);
   if (owns_table_) reducer.mark_ready(token_table_, pass.stream);
 }

@@ -3,17 +3,25 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "kernels/arena.h"
 #include "kernels/embedding.h"
+#include "kernels/vocabulary.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/norm.h"
 #include "trainer/model/pass.h"
 #include "trainer/model/positions.h"
+#include "trainer/model/tensor_ranks.h"
 
 namespace trireme {
 
+// The table [V, C] of a stack's tokens: this rank's rows.
+const Parameter& add_token_table(ParameterBuffer& parameters, const TransformerOptions& options,
+                                 const std::string& prefix, const TensorRanks& ranks);
+
+// Of own rows, of tokens of all rows:
 // x = dropout(norm(token_table[token] + position_table[position] + type_table[type])); the positions are
 // learned, or sinusoids, to which tokens come times sqrt(C) ("Attention Is All You Need", section 3.4), or
 // not known here; there may be no types, and no norm.  Of a stack each; the token table may be another's.
@@ -24,9 +32,11 @@ class Embedding {
     Tensor first_type_N;             // int32; if there are types: those of a pass that names none
   };
 
-  // `positions` must outlive the layer.  `shared_table` is that of a layer whose backward comes later.
+  // `positions` and `ranks` must outlive the layer.  `shared_table` is that of a layer whose backward comes
+  // later.
   Embedding(ParameterBuffer& parameters, const TransformerOptions& options, const StackOptions& stack,
-            const PositionTables& positions, const Parameter* shared_table = nullptr);
+            const PositionTables& positions, const TensorRanks& ranks,
+            const Parameter* shared_table = nullptr);
 
   Activations allocate(Arena& arena, const PassLimits& limits) const;
 
@@ -50,12 +60,22 @@ class Embedding {
  private:
   Dropout dropout(const Pass& pass) const;
   // Whether the sum is done when tokens and positions are added, and so is dropped out in the same go.
-  bool is_plain() const { return type_table_ == nullptr && !norm_; }
+  bool is_plain() const { return type_table_ == nullptr && !norm_ && ranks_.is_alone(); }
   Tensor types_of(const Activations& activations, const Pass& pass) const;
   Tensor as_sequences(Tensor x_NC, const Pass& pass) const;
   // Learned or sinusoids, [P, C]; empty if neither.
   Tensor position_table() const;
 
+  Tensor own_rows_of(Tensor activation, const Pass& pass) const {
+    return ranks_.own_rows_of(activation, pass.rows());
+  }
+  // Of the token table: this rank's rows.
+  VocabularyPart vocabulary_part() const;
+  // Of another table, which every rank has whole, and gets the whole gradient of.
+  const Parameter& add_table(ParameterBuffer& parameters, const std::string& name, std::int64_t rows,
+                             const TransformerOptions& options) const;
+
+  const TensorRanks& ranks_;
   const PositionTables& positions_;
   std::int64_t layer_;
   float token_scale_;

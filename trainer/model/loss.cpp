@@ -2,9 +2,12 @@
 
 #include <algorithm>
 
+#include <glog/logging.h>
+
 #include "kernels/cross_entropy.h"
 #include "kernels/linear.h"
 #include "kernels/reduce.h"
+#include "trainer/model/embedding.h"
 
 namespace trireme {
 namespace {
@@ -26,28 +29,37 @@ std::int64_t likeliest(Tensor logits_NV, std::int64_t row) {
 }  // namespace
 
 LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const TransformerOptions& options,
-                                     const Parameter& token_table)
-    : is_tied_(options.tied_embeddings),
-      table_(is_tied_ ? token_table
-                      : parameters.add("output.weight", {options.vocabulary, options.width},
-                                       Initializer::normal(options.init_stddev), /*weight_decay=*/true)),
-      vocabulary_(options.vocabulary) {
+                                     const Parameter* token_table, const TensorRanks& ranks,
+                                     const std::string& prefix)
+    : ranks_(ranks),
+      tokens_(ranks.share(options.vocabulary)),
+      completes_table_(!options.tied_embeddings || token_table == nullptr),
+      table_([&]() -> const Parameter& {
+        if (!completes_table_) return *token_table;
+        if (options.tied_embeddings) return add_token_table(parameters, options, prefix, ranks);
+        return parameters.add("output.weight",
+                              ParameterPart::rows_of({options.vocabulary, options.width}, {tokens_}),
+                              Initializer::normal(options.init_stddev), /*weight_decay=*/true);
+      }()) {
   if (options.output_bias) {
-    bias_ =
-        &parameters.add("output.bias", {vocabulary_}, Initializer::constant(0.0F), /*weight_decay=*/false);
+    bias_ = &parameters.add("output.bias", ParameterPart::rows_of({options.vocabulary}, {tokens_}),
+                            Initializer::constant(0.0F), /*weight_decay=*/false);
   }
 }
 
 void LanguageModelLoss::allocate(Arena& arena, const PassLimits& limits) {
-  const std::int64_t row_elements = round_up(vocabulary_, kCacheLineElements);
-  const std::int64_t most_rows =
-      std::max<std::int64_t>(1, kChunkBytes / (row_elements * size_bytes(DType::kFloat32)));
+  const std::int64_t row_elements = round_up(tokens_.size(), kCacheLineElements);
+  const std::int64_t most_rows = std::max<std::int64_t>(
+      1, kChunkBytes / std::max<std::int64_t>(1, row_elements * size_bytes(DType::kFloat32)));
   const std::int64_t num_chunks = (limits.rows() + most_rows - 1) / most_rows;
   chunk_rows_ = (limits.rows() + num_chunks - 1) / num_chunks;
   logits_NV_ = arena.allocate(DType::kFloat32, {chunk_rows_, row_elements});
   lse_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
   target_logit_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
   smoothed_logit_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
+  if (ranks_.is_alone()) return;
+  found_ = arena.allocate(DType::kFloat32, {3 * chunk_rows_});
+  all_found_ = arena.allocate(DType::kFloat32, {ranks_.size() * 3 * chunk_rows_});
 }
 
 template <typename Body>
@@ -58,19 +70,37 @@ void LanguageModelLoss::for_each_chunk(std::int64_t rows, Body body) const {
 }
 
 Tensor LanguageModelLoss::logits(Tensor hidden_NC, Stream stream) const {
-  const Tensor logits = logits_NV_.slice(0, 0, hidden_NC.dim(0)).slice(1, 0, vocabulary_);
+  CHECK(ranks_.is_alone());
+  return own_logits(hidden_NC, stream);
+}
+
+Tensor LanguageModelLoss::own_logits(Tensor hidden_NC, Stream stream) const {
+  const Tensor logits = logits_NV_.slice(0, 0, hidden_NC.dim(0)).slice(1, 0, tokens_.size());
   linear_forward(logits, hidden_NC, table_.value, bias_ != nullptr ? bias_->value : Tensor(), stream);
   return logits;
 }
 
 Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
                                         const Pass& pass) const {
-  const Tensor logits_NV = logits(hidden_NC, pass.stream);
-  const Tensor lse = lse_N_.slice(0, 0, hidden_NC.dim(0));
-  const Tensor target_logit = target_logit_N_.slice(0, 0, hidden_NC.dim(0));
-  const Tensor smoothed_logit = smoothed_logit_N_.slice(0, 0, hidden_NC.dim(0));
-  cross_entropy_forward(lse, target_logit, smoothed_logit, logits_NV, targets_N, pass.label_smoothing,
-                        pass.stream);
+  const std::int64_t rows = hidden_NC.dim(0);
+  const Tensor logits_NV = own_logits(hidden_NC, pass.stream);
+  const Tensor lse = lse_N_.slice(0, 0, rows);
+  const Tensor target_logit = target_logit_N_.slice(0, 0, rows);
+  const Tensor smoothed_logit = smoothed_logit_N_.slice(0, 0, rows);
+  const auto find = [&](Tensor lse_N, Tensor target_logit_N, Tensor smoothed_logit_N) {
+    cross_entropy_forward(lse_N, target_logit_N, smoothed_logit_N, logits_NV, targets_N, pass.label_smoothing,
+                          pass.stream, vocabulary_part());
+  };
+  if (ranks_.is_alone()) {
+    find(lse, target_logit, smoothed_logit);
+  } else {
+    const auto found = [&](std::int64_t i) { return found_.slice(0, i * rows, (i + 1) * rows); };
+    find(found(0), found(1), found(2));
+    const Tensor all = all_found_.slice(0, 0, ranks_.size() * 3 * rows);
+    ranks_.wait(ranks_.group()->all_gather(all, found_.slice(0, 0, 3 * rows), pass.stream), pass.stream);
+    cross_entropy_combine(lse, target_logit, smoothed_logit, all.view({ranks_.size(), 3, rows}), targets_N,
+                          pass.stream);
+  }
   accumulate_sum_of_differences(loss_1, lse, smoothed_logit, pass.stream);
   if (pass.cross_entropy_1)
     accumulate_sum_of_differences(pass.cross_entropy_1, lse, target_logit, pass.stream);
@@ -78,13 +108,16 @@ Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor 
 }
 
 void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const {
-  for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
-    forward_chunk(loss_1, hidden_NC.slice(0, begin, end), targets_N.slice(0, begin, end), pass);
+  const std::int64_t rows = targets_N.dim(0);
+  const Tensor all_hidden = ranks_.gather(hidden_NC, rows, pass.stream);
+  for_each_chunk(rows, [&](std::int64_t begin, std::int64_t end) {
+    forward_chunk(loss_1, all_hidden.slice(0, begin, end), targets_N.slice(0, begin, end), pass);
   });
 }
 
 std::int64_t LanguageModelLoss::forward_and_count_hits(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
                                                        const Pass& pass) const {
+  CHECK(ranks_.is_alone());
   std::int64_t hits = 0;
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
     const Tensor targets = targets_N.slice(0, begin, end);
@@ -98,19 +131,23 @@ std::int64_t LanguageModelLoss::forward_and_count_hits(Tensor loss_1, Tensor hid
 
 void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N,
                                          float scale, GradientReducer& reducer, const Pass& pass) const {
-  for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
-    const Tensor hidden = hidden_NC.slice(0, begin, end);
+  const std::int64_t rows = targets_N.dim(0);
+  const Tensor all_hidden = ranks_.gather(hidden_NC, rows, pass.stream);
+  const Tensor all_dhidden = ranks_.partial(dhidden_NC, rows);
+  for_each_chunk(rows, [&](std::int64_t begin, std::int64_t end) {
+    const Tensor hidden = all_hidden.slice(0, begin, end);
     const Tensor targets = targets_N.slice(0, begin, end);
     const Tensor logits_NV = forward_chunk(loss_1, hidden, targets, pass);
     const Tensor dlogits_NV = logits_NV;  // in place
     cross_entropy_backward(dlogits_NV, logits_NV, lse_N_.slice(0, 0, end - begin), targets,
-                           pass.label_smoothing, scale, pass.stream);
-    linear_backward(dhidden_NC.slice(0, begin, end), table_.gradient,
+                           pass.label_smoothing, scale, pass.stream, vocabulary_part());
+    linear_backward(all_dhidden.slice(0, begin, end), table_.gradient,
                     bias_ != nullptr ? bias_->gradient : Tensor(), dlogits_NV, hidden, table_.value,
                     pass.stream);
   });
+  ranks_.sum(dhidden_NC, rows, pass.stream);
   if (bias_ != nullptr) reducer.mark_ready(*bias_, pass.stream);
-  if (!is_tied_) reducer.mark_ready(table_, pass.stream);
+  if (completes_table_) reducer.mark_ready(table_, pass.stream);
 }
 
 }  // namespace trireme

@@ -27,7 +27,7 @@ Tensor as_sequences(Tensor x_MC) {
 
 MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, ParameterMemory memory)
     : options_(options),
-      encoder_(parameters_, options, {.layers = options.layers, .causal = false}),
+      encoder_(parameters_, options, {.layers = options.layers, .causal = false}, TensorRanks::alone()),
       transform_([&]() -> std::optional<OutputTransform> {
         if (!options.output_transform) return std::nullopt;
         return OutputTransform(parameters_, options);
@@ -60,7 +60,8 @@ void MaskedLanguageModel::allocate(const PassLimits& limits, std::int64_t predic
 }
 
 Tensor MaskedLanguageModel::hidden_states(Tensor tokens_BT, const Pass& pass) {
-  return encoder_.forward(tokens_BT, pass);
+  encoder_.forward(tokens_BT, {}, pass);
+  return encoder_.output(pass);
 }
 
 // To gather rows is to embed their numbers by a table that is the hidden states.

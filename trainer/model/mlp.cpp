@@ -1,5 +1,6 @@
 #include "trainer/model/mlp.h"
 
+#include "kernels/activation.h"
 #include "kernels/gated_activation.h"
 
 namespace trireme {
@@ -21,25 +22,42 @@ Activation activation_of(FeedForward kind) {
 }
 
 Mlp::Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
-         float out_stddev)
-    : feed_forward_(options.feed_forward),
+         float out_stddev, const TensorRanks& ranks)
+    : ranks_(ranks),
+      width_(options.width),
+      units_(ranks.share(options.feed_forward)),
       is_gated_(is_gated(options.activation)),
       activation_(activation_of(options.activation)),
-      in_(parameters, name + ".in", options.width, preactivation_width(), options.biases == Biases::kAll,
-          options.init_stddev),
-      out_(parameters, name + ".out", feed_forward_, options.width, options.biases == Biases::kAll,
-           out_stddev) {}
+      in_(parameters, name + ".in", options.width,
+          is_gated_ ? 2 * options.feed_forward : options.feed_forward, options.biases == Biases::kAll,
+          options.init_stddev, LinearSplit::outputs(ranks, preactivations(options))),
+      out_(parameters, name + ".out", options.feed_forward, options.width, options.biases == Biases::kAll,
+           out_stddev, LinearSplit::inputs(ranks, units_)) {}
 
-Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits) const {
+std::vector<FlatRange> Mlp::preactivations(const TransformerOptions& options) const {
+  if (!is_gated_) return {units_};
+  return {units_, {options.feed_forward + units_.begin, options.feed_forward + units_.end}};
+}
+
+Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits, const Activations* shared) const {
   return {.preactivation_NG = arena.allocate(DType::kFloat32, {limits.rows(), preactivation_width()}),
-          .hidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_})};
+          .hidden_NF = shared != nullptr ? shared->hidden_NF
+                                         : arena.allocate(DType::kFloat32, {limits.rows(), units_.size()}),
+          .dy_NC = limits.deferred_weights
+                       ? arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_})
+                       : Tensor()};
 }
 
 Mlp::Scratch Mlp::allocate_scratch(Arena& arena, const PassLimits& limits) const {
-  return {.dhidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), feed_forward_})};
+  return {.dhidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), units_.size()})};
 }
 
 void Mlp::forward(Tensor y_NC, Tensor x_NC, const Activations& activations, const Pass& pass) const {
+  forward_hidden(x_NC, activations, pass);
+  out_.forward(y_NC, pass.rows_of(activations.hidden_NF), pass.stream);
+}
+
+void Mlp::forward_hidden(Tensor x_NC, const Activations& activations, const Pass& pass) const {
   const Tensor hidden = pass.rows_of(activations.hidden_NF);
   const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
   if (is_gated_) {
@@ -48,20 +66,32 @@ void Mlp::forward(Tensor y_NC, Tensor x_NC, const Activations& activations, cons
   } else {
     in_.forward(hidden, preactivation, x_NC, activation_, pass.stream);
   }
-  out_.forward(y_NC, hidden, pass.stream);
+}
+
+void Mlp::recompute(const Activations& activations, const Pass& pass) const {
+  const Tensor hidden = pass.rows_of(activations.hidden_NF);
+  const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
+  if (is_gated_) {
+    gated_activation_forward(hidden, preactivation, activation_, pass.stream);
+  } else {
+    activation_forward(hidden, preactivation, activation_, pass.stream);
+  }
 }
 
 void Mlp::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& activations,
                    const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const {
   const Tensor dhidden = pass.rows_of(scratch.dhidden_NF);
   const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
-  out_.backward(dhidden, dy_NC, pass.rows_of(activations.hidden_NF), reducer, pass.stream);
+  out_.backward(dhidden, dy_NC, pass.rows_of(activations.hidden_NF), reducer, pass.stream,
+                pass.deferral(activations.dy_NC));
   if (is_gated_) {
     const Tensor dpreactivation = preactivation;  // in place: nobody needs it after this
     gated_activation_backward(dpreactivation, dhidden, preactivation, activation_, pass.stream);
-    in_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream);
+    in_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream,
+                 pass.deferral(activations.preactivation_NG));
   } else {
-    in_.backward(dx_NC, dhidden, x_NC, preactivation, activation_, reducer, pass.stream);
+    in_.backward(dx_NC, dhidden, x_NC, preactivation, activation_, reducer, pass.stream,
+                 pass.deferral(activations.preactivation_NG));
   }
 }
 

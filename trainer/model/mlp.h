@@ -19,8 +19,9 @@ Activation activation_of(FeedForward kind);
 class Mlp {
  public:
   struct Activations {
-    Tensor preactivation_NG;  // G = F, or 2 F if gated; backward overwrites it then
+    Tensor preactivation_NG;  // G = F, or 2 F if gated; backward overwrites it then, and if weights wait
     Tensor hidden_NF;
+    Tensor dy_NC;  // if weights wait
   };
   // Memory of the backward pass, free again after it; all layers share one.
   struct Scratch {
@@ -29,19 +30,29 @@ class Mlp {
 
   // `out_stddev` is the initial spread of W_2, which feeds the residual stream.
   Mlp(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
-      float out_stddev);
+      float out_stddev, const TensorRanks& ranks = TensorRanks::alone());
 
-  Activations allocate(Arena& arena, const PassLimits& limits) const;
+  // With those of another, whose hidden units it shares: see `recompute`.
+  Activations allocate(Arena& arena, const PassLimits& limits, const Activations* shared = nullptr) const;
   Scratch allocate_scratch(Arena& arena, const PassLimits& limits) const;
 
   void forward(Tensor y_NC, Tensor x_NC, const Activations& activations, const Pass& pass) const;
+  // The part of forward that backward needs: all but the product with W_2.
+  void forward_hidden(Tensor x_NC, const Activations& activations, const Pass& pass) const;
+  // Makes the hidden units again from what they were before their activation.
+  void recompute(const Activations& activations, const Pass& pass) const;
+
   void backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& activations,
                 const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const;
 
  private:
-  std::int64_t preactivation_width() const { return is_gated_ ? 2 * feed_forward_ : feed_forward_; }
+  // Of this rank, among those of all.
+  std::vector<FlatRange> preactivations(const TransformerOptions& options) const;
+  std::int64_t preactivation_width() const { return is_gated_ ? 2 * units_.size() : units_.size(); }
 
-  std::int64_t feed_forward_;
+  const TensorRanks& ranks_;
+  std::int64_t width_;
+  FlatRange units_;  // hidden ones, this rank's
   bool is_gated_;
   Activation activation_;
   Linear in_;

@@ -9,6 +9,7 @@
 #include "parallel/gradient_reducer.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/model/pass.h"
+#include "trainer/model/tensor_ranks.h"
 #include "trainer/model/transformer_options.h"
 
 namespace trireme {
@@ -27,7 +28,7 @@ struct ResidualGradient {
   Tensor dbranch_NC;  // dresidual's own memory where the branch has no dropout
 };
 
-// residual + dropout(branch), then normalised: weight [C], and of a layer norm bias [C].
+// residual + dropout(branch), then normalised: weight [C], and of a layer norm bias [C].  Of own rows.
 class ResidualNorm {
  public:
   struct Activations {
@@ -37,14 +38,19 @@ class ResidualNorm {
     Tensor rstd_N;  // one over the standard deviation, or the root mean square
   };
 
-  ResidualNorm(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options);
+  ResidualNorm(ParameterBuffer& parameters, const std::string& name, const TransformerOptions& options,
+               const TensorRanks& ranks = TensorRanks::alone());
 
-  Activations allocate(Arena& arena, const PassLimits& limits) const;
+  // With those of another, whose y it shares: see `recompute`.
+  Activations allocate(Arena& arena, const PassLimits& limits, const Activations* shared = nullptr) const;
 
   // Returns the normalised sum.  `stream` goes on as the sum (pre-norm) or what is returned (post-norm),
   // without a branch.  REQUIRES: a stream that comes without a branch has its residual in the activations'
   // sum already.
   Tensor forward(ResidualStream& stream, const Activations& activations, const Pass& pass) const;
+
+  // Makes y again from the sum.
+  void recompute(const Activations& activations, const Pass& pass) const;
 
   // `gradient.dresidual` holds the gradient of the sum on entry, of the residual afterwards; `dbranch_memory`
   // is where the gradient of a branch with dropout may be put.  `dropout` is the branch's.
@@ -56,6 +62,12 @@ class ResidualNorm {
   bool is_layer_norm() const { return bias_ != nullptr; }
   Tensor mean(const Activations& activations, const Pass& pass) const;  // empty of an RMSNorm
 
+  Parameter& add(ParameterBuffer& parameters, const std::string& name, std::int64_t width, float value) const;
+  Tensor own_rows_of(Tensor activation, const Pass& pass) const {
+    return ranks_.own_rows_of(activation, pass.rows());
+  }
+
+  const TensorRanks& ranks_;
   NormPlacement placement_;
   float epsilon_;
   const Parameter& weight_;

@@ -8,6 +8,8 @@
 #include "kernels/rng.h"
 #include "kernels/stream.h"
 #include "kernels/tensor.h"
+#include "trainer/model/deferred_gradients.h"
+#include "trainer/model/recompute.h"
 
 namespace trireme {
 
@@ -75,14 +77,21 @@ struct Pass {
   float label_smoothing = 0.0F;    // of the targets
   Tensor cross_entropy_1;          // += the loss without it; may be empty
   float ponder_cost = 0.0F;        // of each loop of each position that halts by itself
+  std::size_t slot = 0;            // where activations are kept for backward, of those that are allocated
   std::int64_t loop = 0;           // of a looped stack: the one that runs
   std::int64_t first_cached = 0;   // the cache entry of its first block
+  bool defers_weights = false;     // backward leaves the gradients of the blocks' weights for later
+  DeferredGradients* deferred = nullptr;            // of a linear layer's backward: where they then go
   AttentionObserver* attention_observer = nullptr;  // sees every attention of the forward pass
   Stream stream;
 
   std::int64_t rows() const { return batch * sequence; }
   // The part of an activation, allocated for the largest pass, that this pass uses.
   Tensor rows_of(Tensor activation) const { return activation.slice(0, 0, rows()); }
+  // Of a layer whose dy may be left in the first rows of this activation, if weights wait.
+  Deferral deferral(Tensor activation) const {
+    return deferred != nullptr ? Deferral{.queue = deferred, .dy_NO = activation} : Deferral();
+  }
 };
 
 // What a model is allocated for.
@@ -91,6 +100,11 @@ struct PassLimits {
   std::int64_t sequence = 0;
   bool training = false;         // keep each layer's activations for the backward pass
   std::int64_t memory_rows = 0;  // M, of blocks with cross-attention
+  std::size_t slots = 1;         // microbatches whose forward comes before the backward of an earlier one
+  Recompute recompute = Recompute::kNone;
+  // Keep what the gradients of the blocks' weights need until they are asked for.  With recomputation, which
+  // keeps no operands, they are never deferred.
+  bool deferred_weights = false;
 
   std::int64_t rows() const { return batch * sequence; }
 };

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "parallel/layer_partition.h"
 #include "trainer/config.h"
 
 namespace trireme {
@@ -109,8 +110,10 @@ struct TransformerOptions {
 
 // One of a model's stacks of blocks.
 struct StackOptions {
-  std::string prefix = {};  // of its parameters' names
+  std::string prefix = {};        // of its parameters' names
+  std::string table_prefix = {};  // of the token table's, if it is another one
   std::int64_t layers = 0;
+  LayerRange part = {};  // the layers that are here, and not on another stage of a pipeline; empty: all
   // Of the first block; the others follow, and then, one for each block, their cross-attentions.  By these
   // numbers dropout masks differ, and a cache has its entries.  That of the embeddings is one less.
   std::int64_t first_layer = 0;

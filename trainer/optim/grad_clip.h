@@ -1,9 +1,13 @@
 // The gradient's global norm, and clipping by it.
 #pragma once
 
+#include <span>
+
 #include "kernels/buffer.h"
 #include "kernels/stream.h"
 #include "kernels/tensor.h"
+#include "parallel/communicator.h"
+#include "parallel/flat_range.h"
 
 namespace trireme {
 
@@ -16,10 +20,16 @@ class GradientClip {
 
   // Returns the norm of the flat gradient; NaN or Inf when any element is.
   double measure(Tensor gradients, Stream stream);
+  // Returns the norm of the gradient whose parts all ranks of `model` have.
+  // This rank's are in these ranges of its flat memory.
+  double measure(Tensor gradients, std::span<const FlatRange> owned, Communicator& model, Stream stream);
   // min(1, max_norm / norm) of the last measure, one float32 on the device.
   Tensor scale() const { return scale_; }
 
  private:
+  // From the sum of squares.
+  double finish(Stream stream);
+
   double max_norm_;
   Buffer memory_;
   Tensor sum_of_squares_;

@@ -12,10 +12,9 @@ class ProbabilityDropout {
   template <typename T>
   __device__ ProbabilityDropout(const AttentionParameters<T>& p, int b, int h)
       : key_(p.dropout_key),
-        first_((p.dropout_offset + static_cast<std::uint64_t>(b * p.num_heads + h) * p.num_queries *
-                                       static_cast<std::uint64_t>(row_size(p.num_keys))) /
-               4),
-        groups_per_row_(row_size(p.num_keys) / 4),
+        first_(p.dropout_first + b * p.dropout_groups_of_others +
+               static_cast<unsigned>(b * p.num_heads + h) * p.dropout_groups_of_head),
+        groups_per_row_(static_cast<unsigned>(p.num_keys + 3) / 4),
         threshold_(p.dropout_threshold),
         scale_(p.dropout_scale) {}
 
@@ -37,7 +36,6 @@ class ProbabilityDropout {
   }
 
  private:
-  __device__ static int row_size(int num_keys) { return (num_keys + 3) / 4 * 4; }
   __device__ unsigned is_kept(unsigned bits) const { return (bits >> 8) < threshold_ ? 0 : 1; }
   __device__ float factor(unsigned bits) const { return is_kept(bits) != 0 ? scale_ : 0.0F; }
 

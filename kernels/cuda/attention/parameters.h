@@ -54,7 +54,11 @@ struct AttentionParameters {
   unsigned dropout_threshold = 0;
   float dropout_scale = 1.0F;  // of those that are kept
   std::uint64_t dropout_key = 0;
-  std::uint64_t dropout_offset = 0;
+  // In groups of four numbers, as they are drawn: the first of the first sequence's first head, those of a
+  // head, and those of a sequence that are for other ranks' heads.
+  std::uint64_t dropout_first = 0;
+  std::uint64_t dropout_groups_of_head = 0;
+  std::uint64_t dropout_groups_of_others = 0;
 
   bool is_deterministic = false;
 };

@@ -11,7 +11,6 @@
 #include "kernels/attention.h"
 #include "tests/kernels/operand.h"
 #include "tests/reference/attention.h"
-#include "tests/reference/dropout.h"
 
 namespace trireme {
 namespace {
@@ -26,8 +25,9 @@ struct Case {
     std::int64_t window = 0;
     float dropout = 0.0F;
     bool alibi = false;
-    bool documents = false;  // some of them padding, that no query or no key is of
-    bool packed = false;     // query, key and value heads in one row, as a projection leaves them
+    bool documents = false;       // some of them padding, that no query or no key is of
+    bool packed = false;          // query, key and value heads in one row, as a projection leaves them
+    std::int64_t first_head = 0;  // of those that have dropout masks; then other ranks have some more
   } options = {};
 };
 
@@ -41,6 +41,7 @@ const Case kCases[] = {
     {{1, 200, 200, 1, 1, 33}, true, {.dropout = 0.3F}},
     {{2, 67, 131, 4, 2, 8}, true, {.packed = true}},
     {{2, 67, 131, 4, 2, 8}, false, {.dropout = 0.2F}},
+    {{2, 67, 131, 4, 2, 32}, true, {.dropout = 0.2F, .first_head = 3}},
     {{1, 131, 67, 3, 1, 7}, false},
     {{3, 1, 90, 6, 3, 32}, true, {.packed = true}},
     {{1, 3, 129, 2, 2, 5}, false, {.dropout = 0.5F}},
@@ -70,6 +71,7 @@ std::string describe(const Case& c) {
   if (c.options.alibi) text += " alibi";
   if (c.options.documents) text += " documents";
   if (c.options.packed) text += " packed";
+  if (c.options.first_head > 0) text += " some heads";
   return text;
 }
 
@@ -108,6 +110,8 @@ struct Inputs {
     options.causal = c.causal;
     options.window = c.options.window;
     options.dropout = {.probability = c.options.dropout, .key = 77, .offset = 8};
+    options.first_head = c.options.first_head;
+    options.mask_heads = c.options.first_head > 0 ? c.options.first_head + c.sizes.h + 1 : 0;
     if (c.options.alibi) {
       for (std::int64_t h = 0; h < c.sizes.h; ++h) slopes.set(h, 0.25F / static_cast<float>(h + 1));
       masks.alibi_slopes = slopes.doubles();
@@ -228,8 +232,7 @@ class PlainLoop {
         score -= static_cast<float>(at(in_.masks.alibi_slopes, h) *
                                     static_cast<double>(std::abs(t + n.s - n.t - s)));
       const float probability = std::exp(score - lse);
-      const auto factor = static_cast<float>(
-          reference::dropout_factor(options.dropout, ((b * n.h + h) * n.t + t) * ((n.s + 3) / 4 * 4) + s));
+      const auto factor = static_cast<float>(reference::attention_dropout_factor(options, n, b, h, t, s));
       const float dscore = rounded(probability * (factor * dot(dout_, query, v_, key, n.d) - delta));
       if (factor > 0.0F) add(dv_, key, rounded(probability), dout_, query, n.d);
       add(dk_, key, dscore, q_, query, n.d);

@@ -11,7 +11,6 @@
 #include "kernels/cuda/attention/forward_bf16.h"
 #include "tests/kernels/operand.h"
 #include "tests/reference/attention.h"
-#include "tests/reference/dropout.h"
 
 namespace trireme {
 namespace {
@@ -26,7 +25,8 @@ struct Case {
   bool alibi = false;
   std::int64_t document_size = 0;  // about; 0 for none.  Then some queries see nothing
   float dropout = 0.0F;
-  bool packed = false;  // query, key and value heads in one row, as a projection leaves them
+  bool packed = false;          // query, key and value heads in one row, as a projection leaves them
+  std::int64_t first_head = 0;  // of those that have dropout masks; then other ranks have some more
 };
 
 // Documents of c.document_size keys, cut elsewhere in each sequence; the last tenth of the keys is padding.
@@ -73,7 +73,9 @@ struct Inputs {
         masks({.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.sizes.d))),
                .causal = c.causal,
                .window = c.window,
-               .dropout = {.probability = c.dropout, .key = 77, .offset = 8}}) {
+               .dropout = {.probability = c.dropout, .key = 77, .offset = 8},
+               .first_head = c.first_head,
+               .mask_heads = c.first_head > 0 ? c.first_head + c.sizes.h + 1 : 0}) {
     if (c.alibi) {
       // The first head has none, which is not to say that the others haven't.
       for (std::int64_t h = 0; h < c.sizes.h; ++h) slopes.set(h, static_cast<float>(h) * 0.03F);
@@ -142,8 +144,7 @@ std::vector<float> plain_bf16(const Inputs& in, const reference::Attention& expe
         for (std::int64_t s = 0; s < S && std::isfinite(largest); ++s) {
           const float p = std::exp(scores[static_cast<std::size_t>(s)] - largest);
           sum += p;
-          const double factor =
-              reference::dropout_factor(in.options.dropout, ((b * H + h) * T + t) * ((S + 3) / 4 * 4) + s);
+          const double factor = reference::attention_dropout_factor(in.options, c.sizes, b, h, t, s);
           const float weight = number(p) * static_cast<float>(factor);
           for (std::int64_t d = 0; d < D && weight != 0.0F; ++d) {
             row[static_cast<std::size_t>(d)] += weight * element(v, ((b * S + s) * K + h / (H / K)) * D + d);
@@ -231,6 +232,7 @@ TEST(AttentionForward, Options) {
            .causal = false,
            .document_size = 130},
            Case{.name = "dropout", .sizes = {1, 140, 140, 2, 2, 32}, .dropout = 0.3F},
+           Case{.name = "some heads", .sizes = {2, 70, 70, 2, 1, 64}, .dropout = 0.3F, .first_head = 3},
            Case{.name = "dropout, 128", .sizes = {1, 140, 141, 1, 1, 128}, .dropout = 0.1F},
            Case{.name = "dropout, 96", .sizes = {1, 70, 70, 1, 1, 96}, .causal = false, .dropout = 0.2F},
            Case{.name = "all of it",
@@ -253,6 +255,7 @@ TEST(AttentionForward, ShortQueries) {
            Case{.name = "64, 16 queries of 3 heads", .sizes = {1, 16, 90, 3, 1, 64}, .causal = false},
            Case{.name = "96", .sizes = {1, 7, 130, 2, 2, 96}, .alibi = true},
            Case{.name = "128", .sizes = {1, 3, 65, 4, 2, 128}, .alibi = true, .dropout = 0.2F},
+           Case{.name = "some heads", .sizes = {2, 3, 65, 4, 2, 64}, .dropout = 0.2F, .first_head = 3},
            Case{.name = "unaligned", .sizes = {2, 9, 100, 4, 2, 33}, .window = 40, .dropout = 0.1F},
            Case{.name = "documents", .sizes = {2, 8, 200, 4, 1, 32}, .document_size = 30},
        }) {

@@ -1,4 +1,5 @@
 // Ops on rows that lie apart, in bf16, aligned and not: embeddings, gated activations, RoPE, cross-entropy.
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -128,6 +129,63 @@ TEST(CudaRows, CrossEntropy) {
     cross_entropy_backward(logits, logits, lse, targets_N, c.smoothing, kScale, test_stream());
     expect_as_good_as(logits, rounded(gradient, c.dtype), gradient, "dlogits");
   }
+}
+
+// Three parts of a vocabulary, of which the second begins at no multiple of 16 bytes.
+TEST(CudaRows, CrossEntropyOfParts) {
+  constexpr std::int64_t n = 3, v = 801;
+  constexpr float kSmoothing = 0.1F, kScale = 0.125F;
+  const std::int64_t cuts[] = {0, 303, 303, v};
+  const Operand logits = Operand::random({n, v}, 1, 3.0, {n, v + 7}, kBf16);
+  reference::Tokens targets = random_tokens(n, v, 2);
+  targets[1] = kIgnoredTarget;
+  const Operand targets_N = Operand::of(targets, {n});
+  const Operand parts = Operand::poisoned({3, 3, n});
+  const auto of_part = [](Tensor x_NV, const std::int64_t* begin) { return x_NV.slice(1, *begin, begin[1]); };
+  for (std::int64_t r = 0; r < 3; ++r) {
+    const Tensor part = parts.tensor().slice(0, r, r + 1).squeeze(0);
+    cross_entropy_forward(part.slice(0, 0, 1).squeeze(0), part.slice(0, 1, 2).squeeze(0),
+                          part.slice(0, 2, 3).squeeze(0), of_part(logits, cuts + r), targets_N, kSmoothing,
+                          test_stream(), {cuts[r], v});
+  }
+  const Operand lse = Operand::poisoned({n});
+  const Operand target_logit = Operand::poisoned({n}), smoothed_logit = Operand::poisoned({n});
+  cross_entropy_combine(lse, target_logit, smoothed_logit, parts, targets_N, test_stream());
+  const auto exact = reference::cross_entropy(logits.doubles(), targets, kSmoothing, v);
+  lse.expect_near(exact.lse, 1e-6, "lse");
+  target_logit.expect_near(exact.target_logit, 0.0, "target_logit");
+  smoothed_logit.expect_near(exact.smoothed_logit, 1e-6, "smoothed_logit");
+  const Array gradient = reference::cross_entropy_backward(logits.doubles(), exact.lse, targets, kSmoothing,
+                                                           static_cast<double>(kScale), v);
+  for (std::int64_t r = 0; r < 3; ++r) {
+    const Tensor own = of_part(logits, cuts + r);
+    cross_entropy_backward(own, own, lse, targets_N, kSmoothing, kScale, test_stream(), {cuts[r], v});
+  }
+  expect_as_good_as(logits, rounded(gradient, kBf16), gradient, "dlogits");
+}
+
+// Both parts of a table, with more rows than classes that they are dealt out in, get what the whole does.
+TEST(CudaRows, EmbeddingOfParts) {
+  constexpr std::int64_t kRows = 150, kWidth = 64;
+  const Operand tokens_BT = Operand::of(random_tokens(120, kRows, 1), {3, 40});
+  const Operand table = Operand::random({kRows, kWidth}, 2, 1.0, {}, kBf16);
+  const Operand dx = Operand::random({3, 40, kWidth}, 3, 1.0, {}, kBf16);
+  const Operand whole = Operand::poisoned({3, 40, kWidth}, {}, kBf16);
+  const Operand dwhole = Operand::random({kRows, kWidth}, 4), dparts = Operand::random({kRows, kWidth}, 4);
+  embedding_forward(whole, tokens_BT, table, {}, 0, {}, 3.0F, {}, test_stream());
+  embedding_backward(dwhole, {}, dx, tokens_BT, {}, 3.0F, {}, test_stream());
+  Array sum = reference::zeros(whole.tensor().num_elements());
+  for (const auto& [begin, end] : {std::pair{0, 41}, std::pair{41, 150}}) {
+    const Operand x = Operand::poisoned({3, 40, kWidth}, {}, kBf16);
+    embedding_forward(x, tokens_BT, table.tensor().slice(0, begin, end), {}, 0, {}, 3.0F, {}, test_stream(),
+                      {begin, kRows});
+    embedding_backward(dparts.tensor().slice(0, begin, end), {}, dx, tokens_BT, {}, 3.0F, {}, test_stream(),
+                       {begin, kRows});
+    const Array part = x.doubles();
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
+  }
+  whole.expect_near(sum, 0.0, "sum of parts");
+  dparts.expect_near(dwhole.doubles(), 0.0, "dtoken_table");
 }
 
 // More rows than classes that they are dealt out in, tokens that occur often, and tables of either type.

@@ -49,7 +49,7 @@ TEST_F(CheckpointFaultTest, EveryFlippedBitIsFound) {
   std::mt19937 random(1);  // the same on all ranks
   for (const std::string& file : files_) {
     const std::string good = read_whole_file(newest_ / file);
-    for (int i = 0; i < 60; ++i) {
+    for (std::size_t i = 0; i < 120 / files_.size(); ++i) {
       std::string bad = good;
       const std::size_t position = i == 0 ? 0 : i == 1 ? bad.size() - 1 : random() % bad.size();
       bad[position] = static_cast<char>(bad[position] ^ (1 << random() % 8));

@@ -70,7 +70,7 @@ class SavingRun {
 // Loads the newest and compares every bit; its step.
 std::int64_t load(const std::filesystem::path& run) {
   SelfCommunicator alone;
-  SmallState state(0);
+  SmallState state(0, alone);
   state.forget();
   if (!load_newest_checkpoint(run, state.contents(), alone)) return 0;
   EXPECT_TRUE(state.is_of_step(state.contents().state.step));

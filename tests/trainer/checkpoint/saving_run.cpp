@@ -27,7 +27,7 @@ void load(const std::string& run, SmallState& state, Process& process) {
 }
 
 void loop(const std::string& run, Process& process) {
-  SmallState state(0);
+  SmallState state(0, process.world());
   if (process.rank() == 0) clean_checkpoints(run);
   process.world().barrier();
   load(run, state, process);
@@ -45,7 +45,7 @@ void loop(const std::string& run, Process& process) {
 }
 
 int run(const std::string& run, const std::string& command, std::int64_t number, Process& process) {
-  SmallState state(number);
+  SmallState state(number, process.world());
   if (command == "save") return save_checkpoint(run, state.contents(), {}, process.world()) ? 1 : 0;
   if (command == "check") {
     load(run, state, process);

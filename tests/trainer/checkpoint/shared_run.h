@@ -27,12 +27,12 @@ class SharedRunTest : public testing::Test {
   ~SharedRunTest() override { world_.barrier(); }  // before rank 0 removes the folder
 
   std::optional<std::string> save(std::int64_t step, const KeepPolicy& keep = {.last = 100}) {
-    SmallState state(step);
+    SmallState state(step, world_);
     return save_checkpoint(run_, state.contents(), keep, world_);
   }
   // Loads what there is and compares every bit; the step, or -1.
   std::int64_t load() {
-    SmallState state(0);
+    SmallState state(0, world_);
     state.forget();
     const auto folder = load_newest_checkpoint(run_, state.contents(), world_);
     if (!folder) return -1;
@@ -55,6 +55,7 @@ class SharedRunTest : public testing::Test {
     for (const auto& entry : std::filesystem::directory_iterator(run_ / "checkpoints"))
       names.push_back(entry.path().filename());
     std::sort(names.begin(), names.end());
+    world_.barrier();  // before one of them goes on to change what others still look at
     return names;
   }
 

@@ -6,6 +6,7 @@
 #include "tests/support/throws.h"
 #include "tests/trainer/hugging_face/folders.h"
 #include "trainer/checkpoint/load.h"
+#include "trainer/checkpoint/pieces.h"
 #include "trainer/hugging_face/model_config.h"
 #include "trainer/load_model.h"
 #include "trainer/model/transformer.h"
@@ -39,7 +40,7 @@ TEST_P(HuggingFaceDecoder, HasTheLogitsOfTransformers) {
   const CheckpointManifest manifest = read_manifest(checkpoint_at(dir_ / "run"));
   Transformer model(TransformerOptions::from_json(manifest.model_json, "manifest"), ParameterMemory::kValues);
   load_tensors(checkpoint_at(dir_ / "run"), manifest, layout_of(model.parameters()),
-               {{"parameters", model.parameters().values()}}, alone);
+               {{"parameters", model.parameters().values(), pieces_of(manifest.layout)}}, alone);
   const auto expected = json_of(golden_folder(GetParam()) / "expected.json");
   const auto rows = logits_of(model, expected["tokens"]);
   ASSERT_EQ(rows.size(), 9U);

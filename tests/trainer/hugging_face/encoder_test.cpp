@@ -10,6 +10,7 @@
 #include "data/user_error.h"
 #include "tests/trainer/hugging_face/folders.h"
 #include "trainer/checkpoint/load.h"
+#include "trainer/checkpoint/pieces.h"
 #include "trainer/hugging_face/model_config.h"
 #include "trainer/load_model.h"
 #include "trainer/model/masked_language_model.h"
@@ -27,7 +28,7 @@ std::unique_ptr<MaskedLanguageModel> model_of(const fs::path& run) {
   auto model = std::make_unique<MaskedLanguageModel>(
       TransformerOptions::from_json(manifest.model_json, "manifest"), ParameterMemory::kValues);
   load_tensors(checkpoint_at(run), manifest, layout_of(model->parameters()),
-               {{"parameters", model->parameters().values()}}, alone);
+               {{"parameters", model->parameters().values(), pieces_of(manifest.layout)}}, alone);
   return model;
 }
 

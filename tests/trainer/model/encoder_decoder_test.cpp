@@ -233,6 +233,20 @@ TEST_P(EncoderDecoderTest, MicrobatchesAddUp) {
     expect_same(accumulate(at_once, 9, 8, 0.3F), whole_loss, whole, std::to_string(at_once) + " at once");
 }
 
+// To the last bit.
+TEST_P(EncoderDecoderTest, RecomputationChangesNothing) {
+  const double kept_loss = accumulate(2, 9, 8, 0.3F);
+  const std::vector<float> kept = gradients();
+  for (const Recompute recompute : {Recompute::kSelective, Recompute::kFull}) {
+    model_.allocate({.source_tokens = kPairs * kContext,
+                     .target_tokens = kPairs * kContext,
+                     .training = true,
+                     .recompute = recompute});
+    EXPECT_EQ(accumulate(2, 9, 8, 0.3F), kept_loss);
+    EXPECT_EQ(gradients(), kept) << static_cast<int>(recompute);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, EncoderDecoderTest, testing::ValuesIn(kVariants),
                          [](const auto& variant) { return std::string(variant.param.name); });
 

@@ -191,6 +191,24 @@ TEST_P(TransformerTest, MicrobatchesAddUp) {
   }
 }
 
+// To the last bit.
+TEST_P(TransformerTest, RecomputationChangesNothing) {
+  for (const float dropout : {0.0F, 0.3F}) {
+    std::vector<float> kept;
+    double kept_loss = 0.0;
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
+      model_.allocate({.batch = 4, .sequence = kContext, .training = true, .recompute = recompute});
+      const double sum = accumulate(3, dropout);
+      if (recompute == Recompute::kNone) {
+        kept = gradients();
+        kept_loss = sum;
+      }
+      EXPECT_EQ(sum, kept_loss);
+      EXPECT_EQ(gradients(), kept) << static_cast<int>(recompute);
+    }
+  }
+}
+
 TEST_P(TransformerTest, DropoutChangesWithStepAndSequence) {
   const double base = loss(0.3F);
   EXPECT_EQ(loss(0.3F), base);
@@ -240,6 +258,32 @@ TEST_P(TransformerTest, CacheEqualsRecomputation) {
 
 INSTANTIATE_TEST_SUITE_P(, TransformerTest, testing::ValuesIn(kVariants),
                          [](const auto& variant) { return std::string(variant.param.name); });
+
+// Floats per row that a block and a slot more keep, as recompute.h has them; but for log-sum-exps and
+// moments.
+TEST(TransformerActivations, AreWhatRecomputationSays) {
+  const auto floats = [](Recompute recompute, std::int64_t layers, std::size_t slots) {
+    TransformerOptions options = small_options();
+    options.layers = layers;
+    options.kv_heads = 1;
+    options.activation = FeedForward::kSwiglu;
+    ParameterBuffer parameters;
+    TransformerStack stack(parameters, options, {.layers = layers}, TensorRanks::alone());
+    Arena arena = Arena::measuring();
+    stack.allocate(
+        arena, {.batch = 64, .sequence = kContext, .training = true, .slots = slots, .recompute = recompute});
+    return arena.size_bytes() / (size_bytes(DType::kFloat32) * 64 * kContext);
+  };
+  constexpr std::int64_t kC = 16, kE = 16, kG = 16 + 2 * 8, kF = 40, kFew = 2 + 4;  // heads' lse, moments
+  const auto expect = [&](Recompute recompute, std::int64_t block) {
+    EXPECT_EQ(floats(recompute, 5, 1) - floats(recompute, 4, 1), block);
+    // Of a slot more there is also what the final norm keeps.
+    EXPECT_EQ(floats(recompute, 5, 2) - floats(recompute, 5, 1), 5 * block + 2 * kC + 2);
+  };
+  expect(Recompute::kNone, 4 * kC + kG + kE + 2 * kF + kF + kFew);
+  expect(Recompute::kSelective, 2 * kC + kG + kE + 2 * kF + kFew);
+  expect(Recompute::kFull, kC);
+}
 
 TEST(TransformerFlops, CountsItsWork) {
   Transformer gpt2({.layers = 12,

@@ -1,0 +1,95 @@
+#include "trainer/layout_limits.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "data/user_error.h"
+#include "parallel/pipeline_schedule.h"
+
+namespace trireme {
+namespace {
+
+// The nearest numbers below and above `x`, from 1 to `most`, that fit.
+std::string nearest_that_fit(std::int64_t x, std::int64_t most,
+                             const std::function<bool(std::int64_t)>& fits) {
+  std::int64_t below = x - 1, above = x + 1;
+  while (below > 1 && !fits(below)) --below;
+  while (above <= most && !fits(above)) ++above;
+  return "for example " + std::to_string(below) + (above <= most ? " or " + std::to_string(above) : "");
+}
+
+void refuse(const std::string& key, const std::string& value, const std::string& what,
+            const std::string& instead) {
+  throw UserError(key, key + " = " + value + " " + what, instead);
+}
+
+void check_tensor(const Config& config, std::int64_t ranks) {
+  const ModelConfig& model = config.model;
+  const std::string key = "parallel.tensor";
+  const std::string value = std::to_string(ranks);
+  const std::int64_t kv_heads = model.kv_heads > 0 ? model.kv_heads : model.heads;
+  const auto fits = [&](std::int64_t size) {
+    return model.heads % size == 0 && (kv_heads % size == 0 || size % kv_heads == 0);
+  };
+  if (model.heads % ranks != 0) {
+    refuse(key, value, "ranks cannot share model.heads = " + std::to_string(model.heads) + " evenly",
+           nearest_that_fit(ranks, model.heads, fits));
+  }
+  if (!fits(ranks)) {
+    refuse(key, value,
+           "and model.kv_heads = " + std::to_string(kv_heads) + ": neither is a multiple of the other",
+           nearest_that_fit(ranks, model.heads, fits));
+  }
+}
+
+// Of what several ranks do only if each has the whole model.
+void check_whole_models(const Config& config, const std::string& key, std::int64_t ranks) {
+  const auto refuse_with = [&](const std::string& other) {
+    refuse(key, std::to_string(ranks), "does not go with " + other,
+           "set " + key + " = 1 and share the batch alone (parallel.data), or leave that out");
+  };
+  if (config.model.kind == "encoder") refuse_with("model.kind = \"encoder\"");
+  if (config.model.loops > 1) refuse_with("model.loops = " + std::to_string(config.model.loops));
+  if (config.train.eval_translations > 0) {
+    refuse_with(
+        "train.eval_translations: to translate takes the whole model on a rank (trireme evaluate "
+        "does, of a checkpoint)");
+  }
+  if (config.train.eval_attention > 0)
+    refuse_with("train.eval_attention: to look at attention takes all heads on a rank");
+}
+
+void check_chunks(const Config& config, int stages) {
+  const ParallelConfig& parallel = config.parallel;
+  const bool interleaved = parallel.schedule == "interleaved";
+  if (stages == 1 && parallel.chunks > 1) {
+    refuse("parallel.chunks", std::to_string(parallel.chunks), "is of a pipeline, and there is one stage",
+           "set parallel.pipeline, or leave it out");
+  }
+  if (stages == 1) return;
+  if (interleaved && config.model.kind == "encoder_decoder") {
+    refuse("parallel.schedule", "\"interleaved\"",
+           "takes as many microbatches in each step, and steps of pairs have different numbers",
+           "set it to \"1f1b\" or \"zero_bubble\"");
+  }
+  const auto reason = why_not(PipelineShape{.kind = *pipeline_kind(parallel.schedule),
+                                            .num_stages = stages,
+                                            .num_microbatches = stages,
+                                            .num_chunks = static_cast<int>(parallel.chunks)});
+  if (reason) throw UserError("parallel.chunks", *reason, "change it, or parallel.schedule");
+}
+
+}  // namespace
+
+void check_layout(const Config& config, const MeshLayout& mesh) {
+  if (const int ranks = mesh.size(Axis::kTensor); ranks > 1) {
+    check_tensor(config, ranks);
+    check_whole_models(config, "parallel.tensor", ranks);
+  }
+  if (const int stages = mesh.size(Axis::kPipeline); stages > 1)
+    check_whole_models(config, "parallel.pipeline", stages);
+  check_chunks(config, mesh.size(Axis::kPipeline));
+}
+
+}  // namespace trireme
