@@ -162,6 +162,7 @@ std::optional<PipelineBubble> PipelineRunner::take_bubble(Stream stream) {
   const PipelineShape shape = this->shape(last_microbatches_);
   const auto paper = forecast(shape, pipeline_schedules(shape), costs);
   CHECK(paper);
+  last_microbatches_ = 0;
   seconds_ = busy_ = 0.0;
   std::fill(costs_.begin(), costs_.end(), Cost());
   return PipelineBubble{.measured = 1.0 - busy / (longest * stages), .forecast = paper->bubble};
