@@ -64,19 +64,27 @@ void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
 }
 
 std::vector<FlatRange> ParameterBuffer::owned_ranges() const {
-  std::vector<FlatRange> owned;
-  std::int64_t begin = 0;
-  const auto leave_out = [&](std::int64_t first, std::int64_t end) {
-    if (begin < first) owned.push_back({begin, first});
-    begin = end;
-  };
+  std::vector<FlatRange> of_others;
   for (const Parameter& parameter : parameters_) {
     for (const Replica& replica : parameter.replicas) {
       if (replica.group->rank() > 0)
-        leave_out(parameter.offset + replica.elements.begin, parameter.offset + replica.elements.end);
+        of_others.push_back(
+            {parameter.offset + replica.elements.begin, parameter.offset + replica.elements.end});
     }
   }
-  leave_out(num_elements_, num_elements_);
+  // A parameter's replicas may overlap, and come in any order.
+  std::sort(of_others.begin(), of_others.end(),
+            [](const FlatRange& a, const FlatRange& b) { return a.begin < b.begin; });
+  std::vector<FlatRange> owned;
+  std::int64_t begin = 0;
+  const auto own_up_to = [&](std::int64_t end) {
+    if (begin < end) owned.push_back({begin, end});
+  };
+  for (const FlatRange& range : of_others) {
+    own_up_to(range.begin);
+    begin = std::max(begin, range.end);
+  }
+  own_up_to(num_elements_);
   return owned;
 }
 

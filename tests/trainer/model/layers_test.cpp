@@ -194,7 +194,8 @@ TEST_P(LayerTest, ResidualNorm) {
 
 TEST_P(LayerTest, TransformerBlock) {
   const PositionTables positions(options());
-  const TransformerBlock layer(parameters_, {.layers = 1}, 0, options(), positions, 1.0F);
+  const TransformerBlock layer(parameters_, {.layers = 1}, 0, options(), positions, 1.0F,
+                               TensorRanks::alone());
   initialize();
   const auto activations = layer.allocate(*arena_, kLimits);
   const auto scratch = layer.allocate_scratch(*arena_, kLimits);
@@ -221,7 +222,7 @@ TEST_P(LayerTest, TransformerBlock) {
 
 TEST_P(LayerTest, Embedding) {
   const PositionTables positions(options());
-  const Embedding layer(parameters_, options(), {.layers = 1}, positions);
+  const Embedding layer(parameters_, options(), {.layers = 1}, positions, TensorRanks::alone());
   check_embedding(layer);
 }
 
@@ -229,7 +230,7 @@ TEST_P(LayerTest, EmbeddingWithTypes) {
   TransformerOptions types = options();
   types.token_types = 3;
   const PositionTables positions(types);
-  const Embedding layer(parameters_, types, {.layers = 1}, positions);
+  const Embedding layer(parameters_, types, {.layers = 1}, positions, TensorRanks::alone());
   pass_.token_types_BT = numbers({kBatch, kSequence}, 7, types.token_types);
   check_embedding(layer);
 }
@@ -239,7 +240,7 @@ TEST_P(LayerTest, EmbeddingWithNorm) {
   bert.embedding_norm = true;
   bert.token_types = 2;
   const PositionTables positions(bert);
-  const Embedding layer(parameters_, bert, {.layers = 1}, positions);
+  const Embedding layer(parameters_, bert, {.layers = 1}, positions, TensorRanks::alone());
   pass_.token_types_BT = numbers({kBatch, kSequence}, 5, bert.token_types);
   check_embedding(layer);
 }

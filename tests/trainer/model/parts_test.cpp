@@ -391,7 +391,7 @@ TEST(Parts, GiveWeightsTheirGradientsLater) {
     }
     return count;
   };
-  EXPECT_EQ(num_untouched(), 4 * DecoderCase::kLayers) << "qkv, out, in and out of each block";
+  EXPECT_EQ(num_untouched(), 8 * DecoderCase::kLayers) << "weights and biases of qkv, out, in and out";
   model.backward_weights(/*chunk=*/0, reducer, pass);
   EXPECT_EQ(num_untouched(), 0);
   reducer.finish({});

@@ -268,7 +268,7 @@ TEST(TransformerActivations, AreWhatRecomputationSays) {
     options.kv_heads = 1;
     options.activation = FeedForward::kSwiglu;
     ParameterBuffer parameters;
-    TransformerStack stack(parameters, options, {.layers = layers});
+    TransformerStack stack(parameters, options, {.layers = layers}, TensorRanks::alone());
     Arena arena = Arena::measuring();
     stack.allocate(
         arena, {.batch = 64, .sequence = kContext, .training = true, .slots = slots, .recompute = recompute});
