@@ -229,6 +229,37 @@ TEST_F(Layouts, MistakesInThemAreOneLine) {
   }
 }
 
+// Told once, by rank 0, which names the key and what would fit.
+TEST_F(Layouts, TrainingRefusesWhatRanksCannotShare) {
+  struct Case {
+    Words overrides;
+    std::string message;
+  };
+  const std::vector<Case> cases = {
+      {{"parallel.tensor=4", "model.heads=2"},
+       "parallel.tensor = 4 ranks cannot share model.heads = 2 evenly; for example 2"},
+      {{"parallel.tensor=4", "model.heads=12", "model.width=48", "model.kv_heads=6"},
+       "parallel.tensor = 4 and model.kv_heads = 6: neither is a multiple of the other; for example 3 or 6"},
+      {{"parallel.tensor=2", "model.loops=2"}, "parallel.tensor = 2 does not go with model.loops = 2; set "},
+      {{"parallel.tensor=2", "model.kind=encoder"},
+       "parallel.tensor = 2 does not go with model.kind = \"encoder\"; set "},
+      {{"parallel.tensor=2", "train.eval_attention=2"},
+       "parallel.tensor = 2 does not go with train.eval_attention: "},
+      {{"parallel.tensor=3"}, "parallel: "},
+      {{"parallel.tensor=2", "parallel.data=3"}, "parallel: "},
+  };
+  for (const Case& c : cases) {
+    Words overrides = {"data.path=" + data("text"), "run.directory=" + (runs_ / "run")};
+    append(overrides, c.overrides);
+    Program program(command(4, "train", overrides));
+    EXPECT_EQ(program.wait(), 2) << c.message;
+    const std::string errors = program.errors();
+    EXPECT_NE(errors.find(c.message), std::string::npos) << "not: " << c.message << "\n" << errors;
+    EXPECT_EQ(errors.find("trireme: "), errors.rfind("trireme: ")) << "said twice: " << errors;
+    EXPECT_FALSE(fs::exists(runs_ / "run"));
+  }
+}
+
 // --- What goes over an axis ---
 
 // In every step the gradients and two sums of losses are all-reduced; validations, which talk too, don't

@@ -224,6 +224,40 @@ TEST(GradientReducerOverRanks, SumsWhileBackwardRuns) {
   }
 }
 
+// Two groups have parts of sums in one bucket, which overlap; an element that both have is summed over both.
+TEST(GradientReducerOverRanks, SumsPartsOverTheirGroupsAndOneRankOwnsEach) {
+  Communicator& world = test_process().world();
+  const auto pairs = world.split(world.rank() / 2, world.rank(), "pairs");
+  const auto all = world.split(0, world.rank(), "all");
+  RecordingCommunicator data;
+  ParameterBuffer parameters;
+  Parameter& mixed = parameters.add("mixed", {32}, Initializer::constant(0.0F), false);
+  mixed.replicas = {{.group = all.get(), .elements = {4, 24}, .is_partial = true},
+                    {.group = pairs.get(), .elements = {2, 8}, .is_partial = true}};
+  parameters.add("own", {16}, Initializer::constant(0.0F), false);
+  parameters.allocate();
+  GradientReducer reducer(parameters, data, 1 << 20);
+  ASSERT_EQ(reducer.num_buckets(), 1);
+  std::fill_n(parameters.gradients().data<float>(), parameters.num_elements(), 1.0F);
+  reducer.begin(true);
+  for (const int i : {1, 0}) reducer.mark_ready(parameters.parameters()[static_cast<std::size_t>(i)], {});
+  reducer.finish({});
+  std::vector<bool> is_owned(48, false);
+  for (const FlatRange& range : parameters.owned_ranges())
+    std::fill(is_owned.begin() + range.begin, is_owned.begin() + range.end, true);
+  for (int i = 0; i < 48; ++i) {
+    const bool of_all = i >= 4 && i < 24, of_pair = i >= 2 && i < 8;
+    if (!(of_all && of_pair && world.size() % 2 != 0)) {  // or pairs differ in size
+      EXPECT_EQ(parameters.gradients().data<float>()[i],
+                2.0F * static_cast<float>((of_all ? world.size() : 1) * (of_pair ? pairs->size() : 1)))
+          << i;
+    }
+    EXPECT_EQ(is_owned[static_cast<std::size_t>(i)],
+              !(of_all && all->rank() > 0) && !(of_pair && pairs->rank() > 0))
+        << i;
+  }
+}
+
 // A look at memory that still belongs to the communicator, which nobody but a test may take.
 __attribute__((no_sanitize("thread"))) float peek(const volatile float* value) {
   return *value;

@@ -47,7 +47,8 @@ FlatRange TensorRanks::own_rows(std::int64_t rows) const {
 }
 
 Dropout TensorRanks::own_mask(Dropout mask, std::int64_t rows, std::int64_t width) const {
-  mask.offset += static_cast<std::uint64_t>(own_rows(rows).begin * width);
+  // Where the part begins, a multiple of 4 also if there are no rows left for it.
+  mask.offset += static_cast<std::uint64_t>(rank() * rows_per_rank(rows) * width);
   return mask;
 }
 
