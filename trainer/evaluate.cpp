@@ -9,7 +9,7 @@
 namespace trireme {
 
 double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents, std::int64_t sequences,
-                     std::int64_t microbatch, Communicator& data_axis) {
+                     std::int64_t microbatch, Communicator& data_axis, LoopCount* loops) {
   const std::int64_t context = model.options().context;
   sequences = std::min(sequences, Sampler::windows_in(data.num_tokens(), context));
   const RowRange rows = rows_of_rank(sequences, data_axis.rank(), data_axis.size());
@@ -26,6 +26,7 @@ double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents
                         .sequence = context,
                         .documents_BT = tensors.documents_BT,
                         .positions_BT = tensors.positions_BT,
+                        .loop_count = loops,
                         .stream = stream});
   }
   data_axis.wait(data_axis.all_reduce(loss_1, ReduceOp::kSum, stream), stream);

@@ -7,6 +7,7 @@
 #include "data/token_dataset.h"
 #include "parallel/communicator.h"
 #include "trainer/attention_entropy.h"
+#include "trainer/loop_count.h"
 #include "trainer/model/transformer.h"
 
 namespace trireme {
@@ -14,9 +15,9 @@ namespace trireme {
 // Mean cross-entropy in nats per token over the first `sequences` windows of the split, or all that it has,
 // divided among the ranks; without dropout.  The same on every rank.  REQUIRES: the split holds at least one
 // window (check_length), and the model is allocated for passes of `microbatch` sequences of its whole
-// context.
+// context.  `loops` gets how often positions go round that halt by themselves, on this rank.
 double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents, std::int64_t sequences,
-                     std::int64_t microbatch, Communicator& data_axis);
+                     std::int64_t microbatch, Communicator& data_axis, LoopCount* loops = nullptr);
 
 // How far attention is spread over the first `sequences` windows, or all that there are; none for 0.
 AttentionEntropies evaluate_attention(Transformer& model, TokenDataset& data, Documents documents,

@@ -59,7 +59,7 @@ std::vector<std::vector<std::uint32_t>> batches_of_like_length(std::span<const P
 }
 
 double evaluate_pairs(EncoderDecoder& model, PairDataset& data, std::int64_t pairs, std::int64_t tokens,
-                      Communicator& data_axis) {
+                      Communicator& data_axis, LoopCount* loops) {
   const auto lengths = data.lengths().first(static_cast<std::size_t>(std::min(pairs, data.num_pairs())));
   const auto batches = batches_of_like_length(lengths, tokens);
   const Stream stream;
@@ -69,7 +69,7 @@ double evaluate_pairs(EncoderDecoder& model, PairDataset& data, std::int64_t pai
   for (auto i = static_cast<std::size_t>(data_axis.rank()); i < batches.size();
        i += static_cast<std::size_t>(data_axis.size())) {
     read_pair_rows(data, batches[i], batch);
-    model.forward_loss(loss_1, tensors_of(batch), {.stream = stream});
+    model.forward_loss(loss_1, tensors_of(batch), {.loop_count = loops, .stream = stream});
   }
   data_axis.wait(data_axis.all_reduce(loss_1, ReduceOp::kSum, stream), stream);
   std::int64_t num_targets = 0;

@@ -9,6 +9,7 @@
 #include "data/pair_dataset.h"
 #include "parallel/communicator.h"
 #include "trainer/attention_entropy.h"
+#include "trainer/loop_count.h"
 #include "trainer/model/encoder_decoder.h"
 
 namespace trireme {
@@ -28,9 +29,10 @@ std::vector<std::vector<std::uint32_t>> batches_of_like_length(std::span<const P
 
 // Mean cross-entropy in nats per target token (ends counted) over the first `pairs` of the split, or all that
 // it has, divided among the ranks; without dropout.  The same on every rank.  REQUIRES: check_pairs, and a
-// model allocated for `tokens` tokens on either side, at least longest_sentence().
+// model allocated for `tokens` tokens on either side, at least longest_sentence().  `loops` as of
+// evaluate_loss(), of both stacks.
 double evaluate_pairs(EncoderDecoder& model, PairDataset& data, std::int64_t pairs, std::int64_t tokens,
-                      Communicator& data_axis);
+                      Communicator& data_axis, LoopCount* loops = nullptr);
 
 // How far attention is spread over the first `pairs` of the split, or all that it has; none for 0.
 AttentionEntropies evaluate_attention(EncoderDecoder& model, PairDataset& data, std::int64_t pairs,

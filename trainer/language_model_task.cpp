@@ -67,9 +67,12 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
 }
 
 Validation LanguageModelTask::validate() {
-  return {.loss = evaluate_loss(model_, validation_data_, documents_of(config_.data),
-                                config_.train.eval_sequences, microbatch_sequences(), mesh_.data()),
-          .bleu = {},
+  LoopCount loops;
+  const double loss =
+      evaluate_loss(model_, validation_data_, documents_of(config_.data), config_.train.eval_sequences,
+                    microbatch_sequences(), mesh_.data(), &loops);
+  return {.loss = loss,
+          .mean_loops = mean_loops(loops, mesh_.data()),
           .attention_entropies = evaluate_attention(model_, validation_data_, documents_of(config_.data),
                                                     config_.train.eval_attention, mesh_.data())};
 }

@@ -5,7 +5,8 @@
 //   {"step": 50, "time": ..., "loss": ..., "learning_rate": ..., "elapsed_s": ..., ...}      training; under
 //   label smoothing also "objective", which is minimised, beside "loss", which compares with validation's
 //   {"step": 50, "time": ..., "validation_loss": ..., "perplexity": ...}                     validation; of
-//   translations also "bleu", of masked tokens "accuracy", and where it is measured
+//   translations also "bleu", of masked tokens "accuracy", under halting "mean_loops" of a position, and
+//   where it is measured
 //                "attention_entropy": {"decoder": [[head 0, head 1 ...] of layer 0, ...], "encoder", "cross"}
 //
 // `time` is in seconds since 1970, `elapsed_s` in seconds of all attempts so far.  What is not finite is

@@ -67,8 +67,10 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& r
 
 Validation TranslationTask::validate() {
   const std::int64_t tokens = allocated_tokens();
-  Validation result{
-      .loss = evaluate_pairs(model_, validation_data_, config_.train.eval_sequences, tokens, mesh_.data())};
+  LoopCount loops;
+  Validation result{.loss = evaluate_pairs(model_, validation_data_, config_.train.eval_sequences, tokens,
+                                           mesh_.data(), &loops)};
+  result.mean_loops = mean_loops(loops, mesh_.data());
   if (const std::int64_t pairs = config_.train.eval_translations; pairs > 0) {
     const TranslationScores scores =
         score_translations(model_, validation_data_, *tokenizer_, pairs, BeamOptions(), tokens, mesh_.data());

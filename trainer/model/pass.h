@@ -12,6 +12,7 @@
 namespace trireme {
 
 class AttentionObserver;
+struct LoopCount;
 
 // Where a dropout mask is drawn: its number within a layer.  Layer -1 is what comes before the blocks.
 enum class DropoutSite : std::uint64_t { kEmbedding, kAttention, kAttentionBranch, kMlpBranch, kNumSites };
@@ -78,6 +79,7 @@ struct Pass {
   std::int64_t loop = 0;           // of a looped stack: the one that runs
   std::int64_t first_cached = 0;   // the cache entry of its first block
   AttentionObserver* attention_observer = nullptr;  // sees every attention of the forward pass
+  LoopCount* loop_count = nullptr;                  // += those of positions that halt by themselves
   Stream stream;
 
   std::int64_t rows() const { return batch * sequence; }
