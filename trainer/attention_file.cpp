@@ -1,6 +1,8 @@
 #include "trainer/attention_file.h"
 
+#include <algorithm>
 #include <array>
+#include <string>
 #include <vector>
 
 #include "data/hdf5_file.h"
@@ -20,12 +22,19 @@ void write_tokens(Hdf5Writer& file, const std::string& name, const TokenTexts& t
   file.write_texts(name + "_texts", tokens.texts);
 }
 
+// "layer_3", "loop_1_layer_0"
+std::string dataset_of(std::string name) {
+  std::erase(name, ',');
+  std::replace(name.begin(), name.end(), ' ', '_');
+  return name;
+}
+
 void write_maps(Hdf5Writer& file, const AttentionMaps& maps) {
   const std::string group = std::string(kAttentionKindNames[static_cast<std::size_t>(maps.kind)]) + "/";
   const std::array<std::int64_t, 3> shape = {maps.heads, maps.queries.size(), maps.keys.size()};
   std::vector<float> entropy, distance;
   for (std::size_t layer = 0; layer < maps.layers_HTS.size(); ++layer) {
-    write_array<float>(file, group + "layer_" + std::to_string(layer), maps.layers_HTS[layer], shape);
+    write_array<float>(file, group + dataset_of(maps.name_of_layer(layer)), maps.layers_HTS[layer], shape);
     for (std::int64_t head = 0; head < maps.heads; ++head) {
       const HeadFigures figures = figures_of_head(maps.head(layer, head), maps.keys.size());
       entropy.push_back(static_cast<float>(figures.entropy));

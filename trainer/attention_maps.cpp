@@ -32,10 +32,14 @@ class Recorder : public AttentionObserver {
     attention_probabilities({p.data(), DType::kFloat32, shape}, q_BTHD, k_BSKD, options, stream);
   }
 
-  AttentionMaps take(AttentionKind kind, const TokenTexts& queries, const TokenTexts& keys) {
+  AttentionMaps take(AttentionKind kind, const TokenTexts& queries, const TokenTexts& keys,
+                     const TransformerOptions& options) {
     AttentionMaps maps = std::move(maps_[static_cast<std::size_t>(kind)]);
     maps.queries = queries;
     maps.keys = keys;
+    const bool is_second_stack =
+        kind == AttentionKind::kEncoder && options.kind == ModelKind::kEncoderDecoder;
+    if (options.loops > 1) maps.layers_per_loop = is_second_stack ? options.encoder_layers : options.layers;
     return maps;
   }
 
@@ -88,6 +92,12 @@ bool is_blank(std::string_view text) {
 
 }  // namespace
 
+std::string AttentionMaps::name_of_layer(std::size_t layer) const {
+  if (layers_per_loop == 0) return "layer " + std::to_string(layer);
+  const auto per_loop = static_cast<std::size_t>(layers_per_loop);
+  return "loop " + std::to_string(layer / per_loop) + ", layer " + std::to_string(layer % per_loop);
+}
+
 std::span<const float> AttentionMaps::head(std::size_t layer, std::int64_t head) const {
   const std::int64_t size = queries.size() * keys.size();
   return std::span(layers_HTS.at(layer))
@@ -126,7 +136,7 @@ AttentionReading read_attention(TrainedModel& trained, std::string_view text) {
                               {.batch = 1, .sequence = length, .attention_observer = &recorder});
   AttentionReading reading{.maps = {}, .loss = loss / static_cast<double>(length - 1)};
   const TokenTexts shown = with_texts(std::move(tokens), *trained.tokenizer);
-  reading.maps.push_back(recorder.take(AttentionKind::kDecoder, shown, shown));
+  reading.maps.push_back(recorder.take(AttentionKind::kDecoder, shown, shown, options));
   return reading;
 }
 
@@ -145,7 +155,7 @@ AttentionReading read_attention(TrainedMaskedModel& trained, std::string_view te
                                {.batch = 1, .sequence = length, .attention_observer = &recorder});
   const TokenTexts shown = with_texts(std::move(tokens), *trained.tokenizer);
   AttentionReading reading;
-  reading.maps.push_back(recorder.take(AttentionKind::kEncoder, shown, shown));
+  reading.maps.push_back(recorder.take(AttentionKind::kEncoder, shown, shown, options));
   return reading;
 }
 
@@ -191,9 +201,9 @@ AttentionReading read_attention(TrainedTranslator& trained, std::string_view sou
   AttentionReading reading{.maps = {}, .loss = static_cast<double>(loss) / t};
   const TokenTexts shown_source = with_texts(std::move(sources), *trained.tokenizer);
   const TokenTexts shown_target = with_texts(std::move(inputs), *trained.tokenizer);
-  reading.maps.push_back(recorder.take(AttentionKind::kCross, shown_target, shown_source));
-  reading.maps.push_back(recorder.take(AttentionKind::kEncoder, shown_source, shown_source));
-  reading.maps.push_back(recorder.take(AttentionKind::kDecoder, shown_target, shown_target));
+  reading.maps.push_back(recorder.take(AttentionKind::kCross, shown_target, shown_source, options));
+  reading.maps.push_back(recorder.take(AttentionKind::kEncoder, shown_source, shown_source, options));
+  reading.maps.push_back(recorder.take(AttentionKind::kDecoder, shown_target, shown_target, options));
   return reading;
 }
 

@@ -27,8 +27,11 @@ struct AttentionMaps {
   TokenTexts queries;
   TokenTexts keys;
   std::int64_t heads = 0;
+  std::int64_t layers_per_loop = 0;            // of a looped model, whose layers come loop after loop; else 0
   std::vector<std::vector<float>> layers_HTS;  // probabilities: each query's add up to 1
 
+  // "layer 3" or, of a looped model, "loop 1, layer 0"; all count from 0.
+  std::string name_of_layer(std::size_t layer) const;
   std::span<const float> head(std::size_t layer, std::int64_t head) const;  // [T, S]
 };
 

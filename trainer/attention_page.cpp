@@ -86,13 +86,14 @@ std::string overview(const AttentionMaps& maps, const Figures& figures) {
     html += "<span class=column>" + std::to_string(head) + "</span>";
   html += "\n";
   for (std::size_t layer = 0; layer < figures.size(); ++layer) {
-    html += "<span class=layer>" + std::to_string(layer) + "</span>";
+    const std::string name = maps.name_of_layer(layer);
+    html += "<span class=layer>" + (maps.layers_per_loop > 0 ? name : std::to_string(layer)) + "</span>";
     for (std::int64_t head = 0; head < maps.heads; ++head) {
       const HeadFigures& one = figures[layer][static_cast<std::size_t>(head)];
       const std::string entropy = readable_number(one.entropy, 3),
                         distance = readable_number(one.distance, 3);
       html += "<button data-layer=" + std::to_string(layer) + " data-head=" + std::to_string(head) +
-              " data-entropy=" + entropy + " data-distance=" + distance +
+              " data-name=\"" + name + "\" data-entropy=" + entropy + " data-distance=" + distance +
               "><canvas></canvas><span class=entropy>" + entropy + "</span><span class=distance>" + distance +
               "</span></button>";
     }
@@ -151,8 +152,8 @@ std::string tiles(const AttentionReading& reading, const AttentionPage& page) {
     for (std::size_t layer = 0; layer < figures.size(); ++layer) {
       for (std::size_t head = 0; head < figures[layer].size(); ++head) {
         const HeadFigures& one = figures[layer][head];
-        const std::string where = std::string(kWords[static_cast<std::size_t>(maps.kind)].heading) +
-                                  ", layer " + std::to_string(layer) + ", head " + std::to_string(head);
+        const std::string where = std::string(kWords[static_cast<std::size_t>(maps.kind)].heading) + ", " +
+                                  maps.name_of_layer(layer) + ", head " + std::to_string(head);
         const auto keep = [&](Found& found, double value, bool better) {
           if (better || std::isnan(found.value)) found = {value, where};
         };

@@ -141,16 +141,16 @@ class Stack {
       canvas.style.aspectRatio = image.width + " / " + image.height;
       canvas.style.imageRendering = Math.max(image.width, image.height) < 64 ? "pixelated" : "auto";
       canvas.getContext("2d").putImageData(image, 0, 0);
-      button.title = "layer " + layer + ", head " + button.dataset.head;
+      button.title = button.dataset.name + ", head " + button.dataset.head;
     }
   }
 
   choose(button) {
     const first = !this.chosen;
     for (const other of this.buttons) other.classList.toggle("chosen", other === button);
-    this.chosen = { layer: Number(button.dataset.layer), head: Number(button.dataset.head) };
+    this.chosen = { name: button.dataset.name, layer: Number(button.dataset.layer), head: Number(button.dataset.head) };
     this.detail.hidden = false;
-    this.detail.querySelector("h3").textContent = "Layer " + this.chosen.layer + ", head " + this.chosen.head;
+    this.detail.querySelector("h3").textContent = this.chosen.name[0].toUpperCase() + this.chosen.name.slice(1) + ", head " + this.chosen.head;
     const entropy = Number(button.dataset.entropy);
     this.detail.querySelector(".figures").textContent = "entropy " + button.dataset.entropy + " nats (as of " +
       Math.exp(entropy).toPrecision(2) + " tokens alike) · distance " + button.dataset.distance + " tokens";

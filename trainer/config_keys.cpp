@@ -1,6 +1,9 @@
 #include "trainer/config_keys.h"
 
+#include <algorithm>
 #include <charconv>
+
+#include <glog/logging.h>
 
 #include "trainer/model/transformer_options.h"
 
@@ -264,6 +267,14 @@ std::string ConfigRule::words() const {
 const std::vector<ConfigKey>& config_keys() {
   static const std::vector<ConfigKey> keys = make_keys();
   return keys;
+}
+
+const ConfigKey& config_key(std::string_view path) {
+  const auto& keys = config_keys();
+  const auto found =
+      std::find_if(keys.begin(), keys.end(), [&](const auto& key) { return key.path == path; });
+  CHECK(found != keys.end()) << path;
+  return *found;
 }
 
 const std::vector<ConfigSection>& config_sections() {

@@ -47,6 +47,8 @@ struct ConfigSection {
 
 // In the order in which they are printed; keys of a section are neighbours.
 const std::vector<ConfigKey>& config_keys();
+// REQUIRES: one of them has this path.
+const ConfigKey& config_key(std::string_view path);
 const std::vector<ConfigSection>& config_sections();
 
 }  // namespace trireme

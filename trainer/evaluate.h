@@ -8,6 +8,7 @@
 #include "data/token_dataset.h"
 #include "parallel/communicator.h"
 #include "trainer/attention_entropy.h"
+#include "trainer/loop_count.h"
 #include "trainer/model/transformer.h"
 
 namespace trireme {

@@ -25,7 +25,7 @@ Masking validation_masking(const Tokenizer& tokenizer, double probability) {
 
 MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, const Masking& masking,
                             Documents documents, std::int64_t sequences, std::int64_t microbatch,
-                            Communicator& data_axis) {
+                            Communicator& data_axis, LoopCount* loops) {
   const std::int64_t context = model.options().context;
   sequences = std::min(sequences, Sampler::windows_in(data.num_tokens(), context));
   const RowRange rows = rows_of_rank(sequences, data_axis.rank(), data_axis.size());
@@ -46,6 +46,7 @@ MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, cons
          .sequence = context,
          .documents_BT = tensors.documents_BT,
          .positions_BT = tensors.positions_BT,
+         .loop_count = loops,
          .stream = stream}));
   }
   data_axis.all_reduce(loss_1, ReduceOp::kSum, stream);

@@ -8,6 +8,7 @@
 #include "data/token_dataset.h"
 #include "parallel/communicator.h"
 #include "trainer/attention_entropy.h"
+#include "trainer/loop_count.h"
 #include "trainer/model/masked_language_model.h"
 
 namespace trireme {
@@ -26,9 +27,10 @@ struct MaskedScore {
 // Over the first `sequences` windows of the split, or all that it has, divided among the ranks; without
 // dropout. The same on every rank.  REQUIRES: the split holds at least one window (check_length), and the
 // model is allocated for passes of `microbatch` sequences of its whole context, and their masked tokens.
+// `loops` as of evaluate_loss().
 MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, const Masking& masking,
                             Documents documents, std::int64_t sequences, std::int64_t microbatch,
-                            Communicator& data_axis);
+                            Communicator& data_axis, LoopCount* loops = nullptr);
 
 // How far attention is spread over the first `sequences` masked windows, or all that there are; none for 0.
 AttentionEntropies evaluate_attention(MaskedLanguageModel& model, TokenDataset& data, const Masking& masking,

@@ -10,6 +10,7 @@
 #include "data/pair_dataset.h"
 #include "parallel/communicator.h"
 #include "trainer/attention_entropy.h"
+#include "trainer/loop_count.h"
 #include "trainer/model/encoder_decoder.h"
 
 namespace trireme {

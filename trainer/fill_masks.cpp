@@ -30,7 +30,7 @@ std::vector<Guess> likeliest(std::span<const float> logits, std::int64_t count) 
 }  // namespace
 
 MaskedText masked_text(std::string_view text, Tokenizer& tokenizer) {
-  MaskedText result{.tokens = {tokenizer.end_of_document()}, .places = {}};
+  MaskedText result{.tokens = {tokenizer.frame().begin}, .places = {}};
   for (std::size_t begin = 0;;) {
     const std::size_t end = text.find(kMaskInText, begin);
     tokenizer.encode(text.substr(begin, end - begin), result.tokens);
@@ -39,7 +39,7 @@ MaskedText masked_text(std::string_view text, Tokenizer& tokenizer) {
     result.tokens.push_back(mask_token_of(tokenizer));
     begin = end + kMaskInText.size();
   }
-  result.tokens.push_back(tokenizer.end_of_document());
+  result.tokens.push_back(tokenizer.frame().end);
   return result;
 }
 

@@ -14,7 +14,7 @@ namespace trireme {
 // How a text says that a word is to be guessed.
 inline constexpr std::string_view kMaskInText = "[MASK]";
 
-// A document of its own, between two ends, and where in it the masks are.
+// A document of its own, in its tokenizer's frame, and where in it the masks are.
 struct MaskedText {
   std::vector<std::int32_t> tokens;
   std::vector<std::int32_t> places;

@@ -82,9 +82,12 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
 }
 
 Validation LanguageModelTask::validate() {
+  LoopCount loops;
   const auto forward_loss = [&](Tensor loss_1, const TextTensors& text, const Pass& pass) {
+    Microbatch<TextTensors> microbatch{.tensors = text, .pass = pass};
+    microbatch.pass.loop_count = &loops;
     Stage stage(
-        model_, [&](int) { return Microbatch<TextTensors>{.tensors = text, .pass = pass}; }, loss_1);
+        model_, [&](int) { return microbatch; }, loss_1);
     runner_.run_forward(stage, /*num_microbatches=*/1, pass.stream);
   };
   const double loss =
@@ -92,6 +95,7 @@ Validation LanguageModelTask::validate() {
                     config_.train.eval_sequences, microbatch_sequences(), mesh_.data());
   return {.loss = from_last_stage(loss, mesh_),
           .bleu = {},
+          .mean_loops = mean_loops(loops, mesh_.data()),
           .attention_entropies = evaluate_attention(model_, validation_data_, documents_of(config_.data),
                                                     config_.train.eval_attention, mesh_.data())};
 }

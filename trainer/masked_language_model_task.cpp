@@ -85,11 +85,13 @@ StepSize MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientRe
 Validation MaskedLanguageModelTask::validate() {
   const Masking masking = validation_masking(*tokenizer_, config_.train.mask_probability);
   const Documents documents = documents_of(config_.data);
+  LoopCount loops;
   const MaskedScore score =
       evaluate_masked(model_, validation_data_, masking, documents, config_.train.eval_sequences,
-                      microbatch_sequences(), mesh_.data());
+                      microbatch_sequences(), mesh_.data(), &loops);
   return {.loss = score.loss,
           .accuracy = score.accuracy,
+          .mean_loops = mean_loops(loops, mesh_.data()),
           .attention_entropies = evaluate_attention(model_, validation_data_, masking, documents,
                                                     config_.train.eval_attention, mesh_.data())};
 }

@@ -102,13 +102,15 @@ void MetricsLog::validation(std::int64_t step, const Validation& found) {
                        readable_number(found.loss, 5) + "  perplexity " +
                        readable_number(std::exp(found.loss), 4) +
                        (found.bleu ? "  BLEU " + readable_number(*found.bleu, 4) : "") +
-                       (found.accuracy ? "  accuracy " + readable_number(*found.accuracy, 4) : ""));
+                       (found.accuracy ? "  accuracy " + readable_number(*found.accuracy, 4) : "") +
+                       (found.mean_loops ? "  loops " + readable_number(*found.mean_loops, 3) : ""));
   if (step <= impl_->earlier.last_validation) return;  // an earlier attempt has logged it, and saved after it
   impl_->lines.append(metrics_line(ValidationMetrics{step, found}));
   std::vector<TensorboardScalar> scalars = {{"validation/loss", found.loss},
                                             {"validation/perplexity", std::exp(found.loss)}};
   if (found.bleu) scalars.push_back({"validation/bleu", *found.bleu});
   if (found.accuracy) scalars.push_back({"validation/accuracy", *found.accuracy});
+  if (found.mean_loops) scalars.push_back({"validation/mean_loops", *found.mean_loops});
   std::deque<std::string> tags;  // what the scalars' are views of
   for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
     const auto& layers = found.attention_entropies.layers[kind];

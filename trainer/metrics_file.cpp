@@ -124,6 +124,7 @@ std::optional<Entry> parsed(std::string_view line) {
     double score = 0;
     if (read_member(json, "bleu", score)) validation.found.bleu = score;
     if (read_member(json, "accuracy", score)) validation.found.accuracy = score;
+    if (read_member(json, "mean_loops", score)) validation.found.mean_loops = score;
     read_entropies(json, validation.found.attention_entropies);
     return Entry{validation, time};
   }
@@ -188,6 +189,7 @@ std::string metrics_line(const ValidationMetrics& validation) {
                {"perplexity", std::exp(validation.found.loss)}};
   if (validation.found.bleu) json["bleu"] = *validation.found.bleu;
   if (validation.found.accuracy) json["accuracy"] = *validation.found.accuracy;
+  if (validation.found.mean_loops) json["mean_loops"] = *validation.found.mean_loops;
   for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
     const auto& layers = validation.found.attention_entropies.layers[kind];
     if (!layers.empty()) json[kEntropyMember][kAttentionKindNames[kind]] = layers;

@@ -7,7 +7,8 @@
 //   on several ranks also what went over each axis of the mesh in a step (see axis_traffic.h)
 //                "traffic": {"dp": {"bytes_per_step": ..., "busy_s": ..., "hidden": ...}, ...}
 //   {"step": 50, "time": ..., "validation_loss": ..., "perplexity": ...}                     validation; of
-//   translations also "bleu", of masked tokens "accuracy", and where it is measured
+//   translations also "bleu", of masked tokens "accuracy", under halting "mean_loops" of a position, and
+//   where it is measured
 //                "attention_entropy": {"decoder": [[head 0, head 1 ...] of layer 0, ...], "encoder", "cross"}
 //
 // `time` is in seconds since 1970, `elapsed_s` in seconds of all attempts so far.  What is not finite is

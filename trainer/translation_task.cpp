@@ -89,14 +89,18 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& r
 
 Validation TranslationTask::validate() {
   const std::int64_t tokens = allocated_tokens();
+  LoopCount loops;
   const auto forward_loss = [&](Tensor loss_1, const PairTensors& pairs, const Pass& pass) {
+    Microbatch<PairTensors> microbatch{.tensors = pairs, .pass = pass};
+    microbatch.pass.loop_count = &loops;
     Stage stage(
-        model_, [&](int) { return Microbatch<PairTensors>{.tensors = pairs, .pass = pass}; }, loss_1);
+        model_, [&](int) { return microbatch; }, loss_1);
     runner_.run_forward(stage, /*num_microbatches=*/1, pass.stream);
   };
   const double loss =
       evaluate_pairs(forward_loss, validation_data_, config_.train.eval_sequences, tokens, mesh_.data());
   Validation result{.loss = from_last_stage(loss, mesh_)};
+  result.mean_loops = mean_loops(loops, mesh_.data());
   if (const std::int64_t pairs = config_.train.eval_translations; pairs > 0) {
     const TranslationScores scores =
         score_translations(model_, validation_data_, *tokenizer_, pairs, BeamOptions(), tokens, mesh_.data());

@@ -49,6 +49,7 @@ std::string draw_source(ProbeTask task, std::int64_t length, Draw& draw) {
     case ProbeTask::kAddition:
       return draw.symbols('0', 10, length) + "+" + draw.symbols('0', 10, length);
     case ProbeTask::kParity:
+    case ProbeTask::kRunningParity:
       return draw.symbols('0', 2, length);
   }
   LOG(FATAL) << "no such task";
@@ -109,6 +110,11 @@ std::string probe_answer(ProbeTask task, std::string_view source) {
     }
     case ProbeTask::kParity:
       return std::count(source.begin(), source.end(), '1') % 2 == 0 ? "0" : "1";
+    case ProbeTask::kRunningParity: {
+      bool odd = false;
+      for (char& digit : answer) digit = (odd ^= digit == '1') ? '1' : '0';
+      return answer;
+    }
   }
   LOG(FATAL) << "no such task";
 }

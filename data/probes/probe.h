@@ -18,9 +18,10 @@ namespace trireme {
 //     sort      n letters           in alphabetical order
 //     addition  a+b, n digits each  their sum, n + 1 digits; all with the lowest digit first, and zeros kept
 //     parity    n of 0 and 1        1 if the ones are an odd number, else 0
-enum class ProbeTask : std::uint8_t { kCopy, kReverse, kSort, kAddition, kParity };
-inline constexpr std::array<std::string_view, 5> kProbeTasks = {"copy", "reverse", "sort", "addition",
-                                                                "parity"};
+//     running_parity  the same      the parity of each beginning, the shortest first: parity, step by step
+enum class ProbeTask : std::uint8_t { kCopy, kReverse, kSort, kAddition, kParity, kRunningParity };
+inline constexpr std::array<std::string_view, 6> kProbeTasks = {"copy",     "reverse", "sort",
+                                                                "addition", "parity",  "running_parity"};
 constexpr std::string_view name_of(ProbeTask task) {
   return kProbeTasks[static_cast<std::size_t>(task)];
 }

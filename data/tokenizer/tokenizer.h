@@ -35,6 +35,13 @@ class Tokenizer {
   // Tokens are 0 .. vocab_size() - 1, the end of a document among them.
   virtual int vocab_size() const = 0;
   virtual std::int32_t end_of_document() const = 0;
+  // What stands around a text of its own for an encoder: the end of a document on both sides, but for
+  // tokenizers that have tokens of their own for it ([CLS] and [SEP]).
+  struct Frame {
+    std::int32_t begin = 0;
+    std::int32_t end = 0;
+  };
+  virtual Frame frame() const { return {end_of_document(), end_of_document()}; }
   // The token that stands for one that is to be guessed, if there is one.
   virtual std::optional<std::int32_t> mask_token() const { return std::nullopt; }
 

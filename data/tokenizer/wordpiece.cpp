@@ -98,6 +98,12 @@ void WordPieceTokenizer::encode_word(std::string_view word, std::vector<std::int
 }
 
 // A space after ASCII: no word goes on over it, and no mark joins what is before it.
+Tokenizer::Frame WordPieceTokenizer::frame() const {
+  const auto begin = file_.number_of.find("[CLS]"), end = file_.number_of.find("[SEP]");
+  if (begin == file_.number_of.end() || end == file_.number_of.end()) return Tokenizer::frame();
+  return {begin->second, end->second};
+}
+
 std::optional<std::int32_t> WordPieceTokenizer::mask_token() const {
   for (const std::string_view name : kMaskNames) {
     if (const auto found = file_.number_of.find(std::string(name)); found != file_.number_of.end())

@@ -53,6 +53,7 @@ class WordPieceTokenizer final : public Tokenizer {
   std::string_view bytes_of(std::int32_t token) const override;
   int vocab_size() const override { return static_cast<int>(file_.tokens.size()); }
   std::int32_t end_of_document() const override { return end_of_document_; }
+  Frame frame() const override;
   std::optional<std::int32_t> mask_token() const override;
   std::size_t safe_cut(std::string_view text) const override;
   std::string kind() const override { return kKind; }

@@ -104,9 +104,9 @@ void add_attention_command(CLI::App& app, Process& process) {
   command->footer(
       "The page holds all it needs: a map of each layer and head, and entropy and mean distance of each.  "
       "Beside\n"
-      "it the raw numbers are written as HDF5, under the page's name with .h5 (N counts layers from 0, of\n"
-      "a looped model through all its loops):\n"
-      "  KIND/layer_N                     [heads, queries, keys] float32; each query's add up to 1\n"
+      "it the raw numbers are written as HDF5, under the page's name with .h5 (N counts layers from 0):\n"
+      "  KIND/layer_N                     [heads, queries, keys] float32; each query's add up to 1; of a\n"
+      "                                   looped model KIND/loop_M_layer_N, loops from 0, too\n"
       "  KIND/entropy, KIND/distance      [layers, heads] float32: means over queries, in nats and in "
       "tokens\n"
       "  KIND/query_texts, KIND/key_texts, and the same with _tokens: what queries and keys stand for\n"

@@ -15,6 +15,7 @@
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/hugging_face/export.h"
 #include "trainer/hugging_face/import.h"
+#include "trainer/hugging_face/left_out.h"
 
 namespace trireme {
 namespace {
@@ -35,6 +36,7 @@ void verify_one(const fs::path& folder, Process& process) {
   std::vector<CheckpointTensor> tensors;  // of which nothing is kept
   for (const auto& tensor : manifest.tensors) tensors.push_back({tensor.name, {}, {}});
   load_tensors(folder, manifest, manifest.layout, tensors, process.world());
+  read_left_out_tensors(folder);
   if (process.rank() == 0) std::cout << folder.string() << " is whole\n";
 }
 
@@ -76,7 +78,7 @@ void import_folder(const ImportOptions& options, Process& process) {
     std::cout << "without a tokenizer, which `trireme generate` would need\n";
   }
   for (const std::string& name : summary.left_out)
-    std::cout << "without " << name << ", for which there is no layer\n";
+    std::cout << "beside it " << name << ", for which there is no layer: kept for `checkpoint export`\n";
 }
 
 void export_folder(const ExportOptions& options, Process& process) {

@@ -158,7 +158,8 @@ void add_probe_command(CLI::App& app, Process& process) {
   const auto arguments = std::make_shared<Arguments>();
   add_options(*command, *arguments);
   command->footer(
-      "Tasks: copy, reverse and sort letters, addition of two numbers, parity of a string of bits.  Models\n"
+      "Tasks: copy, reverse and sort letters, addition of two numbers, parity of a string of bits,\n"
+      "at its end and step by step.  Models\n"
       "learn strings of lengths 1 to n, then answer new ones of n, 2n and 4n; what counts is the whole "
       "answer.\n"
       "OUTPUT gets results.jsonl, table.md and each run.  Started again, the command passes over what is "

@@ -14,8 +14,8 @@
 namespace trireme {
 namespace {
 
-constexpr ProbeTask kTasks[] = {ProbeTask::kCopy, ProbeTask::kReverse, ProbeTask::kSort, ProbeTask::kAddition,
-                                ProbeTask::kParity};
+constexpr ProbeTask kTasks[] = {ProbeTask::kCopy,     ProbeTask::kReverse, ProbeTask::kSort,
+                                ProbeTask::kAddition, ProbeTask::kParity,  ProbeTask::kRunningParity};
 
 ProbeData small(ProbeTask task, std::uint64_t seed = 3) {
   return {.task = task, .length = 6, .training_pairs = 3000, .seed = seed};
@@ -33,6 +33,7 @@ TEST(Probe, AnswersAreRight) {
   EXPECT_EQ(probe_answer(ProbeTask::kSort, "trireme"), "eeimrrt");
   EXPECT_EQ(probe_answer(ProbeTask::kParity, "10110"), "1");
   EXPECT_EQ(probe_answer(ProbeTask::kParity, "0110"), "0");
+  EXPECT_EQ(probe_answer(ProbeTask::kRunningParity, "0110100"), "0100111");
   EXPECT_EQ(probe_answer(ProbeTask::kAddition, "999+100"), "0001");  // 999 + 1
   EXPECT_EQ(probe_answer(ProbeTask::kAddition, "120+340"), "4600");  // 21 + 43
   for (const ProbePair& test : probe_tests(small(ProbeTask::kAddition), 17, 200)) {
@@ -47,7 +48,8 @@ TEST(Probe, TestsAreDifferentAndOfOneLength) {
   for (const ProbeTask task : kTasks) {
     for (const std::int64_t length : {6, 12, 24}) {
       const auto tests = probe_tests(small(task), length, 200);
-      const std::size_t expected = task == ProbeTask::kParity && length == 6 ? 0 : 200;
+      const bool is_bits = task == ProbeTask::kParity || task == ProbeTask::kRunningParity;
+      const std::size_t expected = is_bits && length == 6 ? 0 : 200;
       EXPECT_GE(tests.size(), std::max<std::size_t>(expected, 5));
       std::set<std::string> sources;
       for (const ProbePair& test : tests) {

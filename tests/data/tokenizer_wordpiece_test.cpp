@@ -47,6 +47,13 @@ TEST(WordPieceTokenizer, DecodesToWords) {
   EXPECT_EQ(tokenizer->original_file()->end_of_document, "[SEP]");
 }
 
+TEST(WordPieceTokenizer, FramesATextAsBertDoes) {
+  const auto tokenizer = import_tokenizer(golden("bert.json"), "[PAD]");
+  const auto file = WordPieceFile::parse(read_whole_file(golden("bert.json")), "golden");
+  EXPECT_EQ(tokenizer->frame().begin, file.number_of.at("[CLS]"));
+  EXPECT_EQ(tokenizer->frame().end, file.number_of.at("[SEP]"));
+}
+
 TEST(WordPieceTokenizer, ReadsVocabTxt) {
   const TempDir dir;
   const auto file = WordPieceFile::parse(read_whole_file(golden("bert.json")), "golden");

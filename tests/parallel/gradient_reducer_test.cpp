@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "parallel/counted_ranges.h"
 #include "tests/support/ranks.h"
 
 namespace trireme {
@@ -243,7 +244,7 @@ TEST(GradientReducerOverRanks, SumsPartsOverTheirGroupsAndOneRankOwnsEach) {
   for (const int i : {1, 0}) reducer.mark_ready(parameters.parameters()[static_cast<std::size_t>(i)], {});
   reducer.finish({});
   std::vector<bool> is_owned(48, false);
-  for (const FlatRange& range : parameters.owned_ranges())
+  for (const FlatRange& range : counted_ranges(parameters, {{0, parameters.num_elements()}}))
     std::fill(is_owned.begin() + range.begin, is_owned.begin() + range.end, true);
   for (int i = 0; i < 48; ++i) {
     const bool of_all = i >= 4 && i < 24, of_pair = i >= 2 && i < 8;

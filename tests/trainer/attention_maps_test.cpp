@@ -10,9 +10,12 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "data/file.h"
 #include "data/tokenizer/base64.h"
 #include "data/tokenizer/byte.h"
 #include "data/user_error.h"
+#include "tests/support/temp_dir.h"
+#include "trainer/attention_file.h"
 #include "trainer/attention_page.h"
 
 namespace trireme {
@@ -128,6 +131,29 @@ TEST(AttentionReading, OfADecoder) {
       EXPECT_EQ(maps.head(2, 3)[static_cast<std::size_t>(t * 7 + s)], 0.0F) << "a key of the future";
   }
   EXPECT_TRUE(std::isfinite(reading.loss.value()));
+}
+
+// Layers of a looped model are named by their loops, in the page and in the file; others are not.
+TEST(AttentionReading, NamesLoops) {
+  TransformerOptions options = small_options();
+  options.layers = 2;
+  options.loops = 3;
+  TrainedModel trained;
+  trained.model = std::make_unique<Transformer>(options);
+  trained.model->parameters().initialize(3);
+  trained.tokenizer = std::make_unique<ByteTokenizer>();
+  const AttentionReading reading = read_attention(trained, "abc");
+  ASSERT_EQ(reading.maps.front().layers_HTS.size(), 6U);
+  EXPECT_EQ(reading.maps.front().name_of_layer(3), "loop 1, layer 1");
+  EXPECT_NE(attention_page(reading, {}).find("data-name=\"loop 2, layer 0\""), std::string::npos);
+  TrainedModel unlooped = decoder();
+  const TempDir dir;
+  write_attention_file(dir / "looped.h5", reading, "run");
+  write_attention_file(dir / "plain.h5", read_attention(unlooped, "abc"), "run");
+  const std::string looped = read_whole_file(dir / "looped.h5"), plain = read_whole_file(dir / "plain.h5");
+  EXPECT_NE(looped.find("loop_2_layer_1"), std::string::npos);
+  EXPECT_EQ(plain.find("loop_"), std::string::npos);
+  EXPECT_NE(plain.find("layer_2"), std::string::npos);
 }
 
 TEST(AttentionReading, OfAnEncoder) {

@@ -70,7 +70,7 @@ TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
     MetricsLog log(run_, 0);
     log.validation(0, {.loss = 5.5});
     log.train_step(metrics_at(10));
-    log.validation(10, {.loss = 5.25});
+    log.validation(10, {.loss = 5.25, .mean_loops = 2.5});
     StepMetrics smoothed = metrics_at(20);
     smoothed.objective = 6.5;
     smoothed.traffic = {{"dp", 138888, 0.25, 0.75}, {"tp", 1e6, 0.5, 0}};
@@ -97,6 +97,8 @@ TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
   EXPECT_EQ(read.elapsed_s, expected.elapsed_s);
   EXPECT_EQ(read.remaining_s, expected.remaining_s);
   EXPECT_EQ(history.validations[1].found.loss, 5.25);
+  EXPECT_EQ(history.validations[1].found.mean_loops, 2.5);
+  EXPECT_EQ(history.validations[0].found.mean_loops, std::nullopt);
 }
 
 TEST_F(Metrics, LinesAreOnDiskAsSoonAsLogged) {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <functional>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/pieces.h"
 #include "trainer/hugging_face/file_names.h"
+#include "trainer/hugging_face/left_out.h"
 #include "trainer/hugging_face/model_config.h"
 #include "trainer/hugging_face/tensor_places.h"
 #include "trainer/load_model.h"
@@ -29,11 +32,17 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kPieceElements = 1 << 20;
 
-std::int64_t num_elements(const TensorPlace& place) {
-  std::int64_t product = 1;
-  for (const std::int64_t dim : place.shape) product *= dim;
-  return product;
-}
+// A tensor as it leaves.
+struct Outgoing {
+  std::string name;                 // whole
+  std::vector<std::int64_t> shape;  // theirs
+  const float* values = nullptr;    // borrowed
+  bool transposed = false;          // `values` are [outputs, inputs]
+
+  std::int64_t num_elements() const {
+    return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+  }
+};
 
 // A BertModel is saved without its prefix.
 std::string prefix_of(const HuggingFaceModel& model) {
@@ -41,23 +50,31 @@ std::string prefix_of(const HuggingFaceModel& model) {
   return is_bare ? "" : std::string(name_prefix(model.architecture));
 }
 
-std::string full_name(const TensorPlace& place, const std::string& prefix) {
-  return is_of_head(place.name) ? place.name : prefix + place.name;
+std::vector<Outgoing> outgoing_tensors(const HuggingFaceModel& model, const std::vector<TensorPlace>& places,
+                                       const Tensor& values, const std::vector<LeftOutTensor>& left_out) {
+  const std::string prefix = prefix_of(model);
+  const auto full = [&](const std::string& name) { return is_of_head(name) ? name : prefix + name; };
+  std::vector<Outgoing> tensors;
+  for (const TensorPlace& place : places)
+    tensors.push_back({full(place.name), place.shape, values.data<float>() + place.offset, place.transposed});
+  for (const LeftOutTensor& tensor : left_out)
+    tensors.push_back({full(tensor.name), tensor.shape, tensor.values.data()});
+  return tensors;
 }
 
 // Which tensors each file holds.
-std::vector<std::vector<TensorPlace>> shards_of(const std::vector<TensorPlace>& places,
-                                                const ExportOptions& options) {
+std::vector<std::vector<Outgoing>> shards_of(const std::vector<Outgoing>& tensors,
+                                             const ExportOptions& options) {
   const std::int64_t element_bytes = options.type == StoredType::kFloat32 ? 4 : 2;
-  std::vector<std::vector<TensorPlace>> shards(1);
+  std::vector<std::vector<Outgoing>> shards(1);
   std::int64_t size = 0;
-  for (const TensorPlace& place : places) {
-    const std::int64_t bytes = num_elements(place) * element_bytes;
+  for (const Outgoing& tensor : tensors) {
+    const std::int64_t bytes = tensor.num_elements() * element_bytes;
     if (size + bytes > options.shard_bytes && !shards.back().empty()) {
       shards.emplace_back();
       size = 0;
     }
-    shards.back().push_back(place);
+    shards.back().push_back(tensor);
     size += bytes;
   }
   return shards;
@@ -72,50 +89,49 @@ std::string shard_name(std::size_t index, std::size_t count) {
 }
 
 // The elements of [outputs, inputs] as [inputs, outputs].
-void write_transposed(SafetensorsWriter& writer, const TensorPlace& place, const float* values) {
-  const std::int64_t inputs = place.shape[0];
-  const std::int64_t outputs = place.shape[1];
+void write_transposed(SafetensorsWriter& writer, const Outgoing& tensor) {
+  const std::int64_t inputs = tensor.shape[0];
+  const std::int64_t outputs = tensor.shape[1];
   const std::int64_t rows = std::max<std::int64_t>(1, kPieceElements / outputs);
   std::vector<float> piece(static_cast<std::size_t>(std::min(rows, inputs) * outputs));
   for (std::int64_t begin = 0; begin < inputs; begin += rows) {
     const std::int64_t count = std::min(rows, inputs - begin);
     for (std::int64_t o = 0; o < outputs; ++o) {
       for (std::int64_t i = 0; i < count; ++i)
-        piece[static_cast<std::size_t>(i * outputs + o)] = values[o * inputs + begin + i];
+        piece[static_cast<std::size_t>(i * outputs + o)] = tensor.values[o * inputs + begin + i];
     }
     writer.write(std::span(piece).first(static_cast<std::size_t>(count * outputs)));
   }
 }
 
-void write_shard(const fs::path& file, const std::vector<TensorPlace>& places, const std::string& prefix,
-                 const Tensor& values, StoredType type) {
+void write_shard(const fs::path& file, const std::vector<Outgoing>& tensors, StoredType type) {
   std::vector<SafetensorsWriter::Entry> entries;
-  for (const TensorPlace& place : places) entries.push_back({full_name(place, prefix), place.shape});
+  for (const Outgoing& tensor : tensors) entries.push_back({tensor.name, tensor.shape});
   SafetensorsWriter writer(file, entries, type);
-  for (const TensorPlace& place : places) {
-    const float* const elements = values.data<float>() + place.offset;
-    if (place.transposed) {
-      write_transposed(writer, place, elements);
+  for (const Outgoing& tensor : tensors) {
+    if (tensor.transposed) {
+      write_transposed(writer, tensor);
       continue;
     }
-    const std::int64_t count = num_elements(place);
+    const std::int64_t count = tensor.num_elements();
     for (std::int64_t begin = 0; begin < count; begin += kPieceElements)
-      writer.write({elements + begin, static_cast<std::size_t>(std::min(kPieceElements, count - begin))});
+      writer.write(
+          {tensor.values + begin, static_cast<std::size_t>(std::min(kPieceElements, count - begin))});
   }
   writer.commit();
 }
 
-int write_weights(const fs::path& folder, const std::vector<TensorPlace>& places, const std::string& prefix,
-                  const Tensor& values, const ExportOptions& options) {
-  const auto shards = shards_of(places, options);
+int write_weights(const fs::path& folder, const std::vector<Outgoing>& tensors,
+                  const ExportOptions& options) {
+  const auto shards = shards_of(tensors, options);
   Json index;
   std::int64_t total = 0;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const std::string name = shard_name(i, shards.size());
-    write_shard(folder / name, shards[i], prefix, values, options.type);
-    for (const TensorPlace& place : shards[i]) {
-      index["weight_map"][full_name(place, prefix)] = name;
-      total += num_elements(place) * (options.type == StoredType::kFloat32 ? 4 : 2);
+    write_shard(folder / name, shards[i], options.type);
+    for (const Outgoing& tensor : shards[i]) {
+      index["weight_map"][tensor.name] = name;
+      total += tensor.num_elements() * (options.type == StoredType::kFloat32 ? 4 : 2);
     }
   }
   index["metadata"]["total_size"] = total;
@@ -160,8 +176,12 @@ ExportSummary export_hugging_face(const ExportOptions& options, Communicator& co
   const fs::path checkpoint = checkpoint_at(options.model);
   const CheckpointManifest manifest = read_manifest(checkpoint);
   const auto model_options = TransformerOptions::from_json(manifest.model_json, checkpoint / kManifestName);
-  const HuggingFaceModel model{.architecture = architecture_of(model_options, checkpoint.string()),
-                               .options = model_options};
+  const std::vector<LeftOutTensor> left_out = read_left_out_tensors(checkpoint);
+  const HuggingFaceModel model{
+      .architecture = architecture_of(model_options, checkpoint.string()),
+      .options = model_options,
+      .next_sentences = std::any_of(left_out.begin(), left_out.end(),
+                                    [](const auto& tensor) { return is_of_head(tensor.name); })};
   const Buffer memory(manifest.num_elements * size_bytes(DType::kFloat32));
   const Tensor values = memory.tensor(DType::kFloat32, {manifest.num_elements});
   load_tensors(checkpoint, manifest, manifest.layout, {{"parameters", values, pieces_of(manifest.layout)}},
@@ -174,8 +194,9 @@ ExportSummary export_hugging_face(const ExportOptions& options, Communicator& co
   check_nothing_is_lost(model, config, checkpoint);
   StagingFolder staging(options.folder);
   ExportSummary summary{.checkpoint = checkpoint, .architecture = std::string(name_of(model.architecture))};
+  const auto places = tensor_places(model, manifest.layout);
   summary.num_files =
-      write_weights(staging.path(), tensor_places(model, manifest.layout), prefix_of(model), values, options);
+      write_weights(staging.path(), outgoing_tensors(model, places, values, left_out), options);
   summary.tokenizer = write_tokenizer(staging.path(), tokenizer.get(), model_options.context);
   write_durably(staging.path() / kModelConfigFile, config);
   staging.publish(IfExists::kRefuse);

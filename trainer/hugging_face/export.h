@@ -27,8 +27,8 @@ struct ExportSummary {
 
 // Writes config.json, the weights, sharded where they are large, and the tokenizer if it came from Hugging
 // Face or SentencePiece: `transformers` loads the folder.  What was imported has the same bytes again, of the
-// type that it had.  Throws UserError, and leaves nothing behind, when the model is none of an architecture
-// of theirs, and when the folder exists.
+// type that it had, also what ours has no layer for (left_out.h).  Throws UserError, and leaves nothing
+// behind, when the model is none of an architecture of theirs, and when the folder exists.
 ExportSummary export_hugging_face(const ExportOptions& options, Communicator& communicator);
 
 }  // namespace trireme

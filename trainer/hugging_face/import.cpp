@@ -14,6 +14,7 @@
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/pieces.h"
 #include "trainer/hugging_face/file_names.h"
+#include "trainer/hugging_face/left_out.h"
 #include "trainer/hugging_face/model_config.h"
 #include "trainer/hugging_face/tensor_places.h"
 #include "trainer/hugging_face/weights.h"
@@ -105,6 +106,8 @@ void check_tensors(const fs::path& folder, const HuggingFaceModel& model,
     const std::string bare = names.bare(name);
     if (known.contains(name) || is_constant(model.architecture, bare)) continue;
     if (is_left_out(model.architecture, bare)) {
+      if (weights.entry(name).type == StoredType::kOther)
+        complaints.add(name + " is of a type other than F32, BF16 and F16");
       left_out.push_back(name);
       continue;
     }
@@ -147,6 +150,20 @@ void read_parameters(const HuggingFaceWeights& weights, const std::vector<Tensor
       weights.read(name, 0, {out, static_cast<std::size_t>(weights.entry(name).num_elements)});
     }
   }
+}
+
+std::vector<LeftOutTensor> read_left_out(const HuggingFaceWeights& weights, const TensorNames& names,
+                                         const std::vector<std::string>& left_out) {
+  std::vector<LeftOutTensor> tensors;
+  for (const std::string& name : left_out) {
+    const auto& entry = weights.entry(name);
+    LeftOutTensor& tensor = tensors.emplace_back(
+        LeftOutTensor{.name = names.bare(name),
+                      .shape = entry.shape,
+                      .values = std::vector<float>(static_cast<std::size_t>(entry.num_elements))});
+    weights.read(name, 0, tensor.values);
+  }
+  return tensors;
 }
 
 // Of our parameters.
@@ -236,6 +253,8 @@ ImportSummary import_hugging_face(const ImportOptions& options, Communicator& co
   contents.model_json = model.options.to_json();
   if (const auto failure = save_checkpoint(staging.path(), contents, {}, communicator))
     throw UserError(options.run.string(), *failure, "make room and import again");
+  write_left_out_tensors(checkpoint_folder(staging.path(), 0),
+                         read_left_out(weights, names, summary.left_out));
   write_durably(staging.path() / kConfigFile, config_of(contents.model_json, options.run));
   staging.publish(IfExists::kRefuse);
   summary.checkpoint = checkpoint_folder(options.run, 0);

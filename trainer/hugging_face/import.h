@@ -25,7 +25,7 @@ struct ImportSummary {
   std::int64_t num_parameters = 0;
   std::optional<std::string> tokenizer;  // the file that it was made of, if there was one
   std::filesystem::path checkpoint;
-  std::vector<std::string> left_out;  // tensors of what our models don't have: BERT's pooler
+  std::vector<std::string> left_out;  // of what our models don't have: kept for the export
 };
 
 // Makes a run's directory with a checkpoint of step 0, the tokenizer, and config.toml with what `trireme

@@ -19,6 +19,7 @@ std::string_view name_of(Architecture architecture);
 struct HuggingFaceModel {
   Architecture architecture = Architecture::kGpt2;
   TransformerOptions options;
+  bool next_sentences = false;  // a BERT's config names the head that guesses them, whose weights are beside
 };
 
 // Throws UserError at `where` naming the key that is missing, or that asks for what there is no layer for and

@@ -67,6 +67,14 @@ bool Halting::all_halted(const Pass& pass) const {
 void Halting::add_loss(Tensor loss_1, Tensor counted_N, float scale, const Pass& pass) const {
   ponder_loss(loss_1, pass.rows_of(dponder_N_), pass.rows_of(remainder_N_), pass.rows_of(loops_N_), counted_N,
               pass.ponder_cost, scale, pass.stream);
+  if (pass.loop_count == nullptr) return;
+  const std::int32_t* const loops = loops_N_.data<std::int32_t>();
+  const std::int32_t* const counted = counted_N.data<std::int32_t>();
+  for (std::int64_t n = 0; n < pass.rows(); ++n) {
+    if (counted[n] < 0) continue;
+    pass.loop_count->loops += loops[n];
+    pass.loop_count->positions += 1.0;
+  }
 }
 
 void Halting::backward(Tensor dstate_NC, Tensor dmean_NC, const Pass& pass) const {

@@ -13,6 +13,12 @@
 
 namespace trireme {
 
+// How often blocks were applied to positions that count for the loss.
+struct LoopCount {
+  double loops = 0.0;
+  double positions = 0.0;
+};
+
 // Adaptive computation time as in the Universal Transformer (Dehghani et al. 2019, section 2.2): from what
 // enters a loop, p = sigmoid(w x + b) for each position, with b = 1 at first.  kernels/halting.h says what
 // follows from it.  As in the paper's text, the state of a position that has halted is copied from loop to
@@ -35,7 +41,7 @@ class Halting {
 
   // After the last loop of forward, and before backward, which adds the gradient of scale * (this sum):
   // loss[0] += the pass's ponder cost times (loops + remainder), summed over the positions whose `counted`
-  // (int32) is not negative.
+  // (int32) is not negative.  The pass's loop count gets their loops.
   void add_loss(Tensor loss_1, Tensor counted_N, float scale, const Pass& pass) const;
 
   // From the last loop that ran to the first.  `dstate` is on entry what the later loops gave, afterwards the

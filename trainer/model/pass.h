@@ -14,6 +14,7 @@
 namespace trireme {
 
 class AttentionObserver;
+struct LoopCount;
 
 // Where a dropout mask is drawn: its number within a layer.  Layer -1 is what comes before the blocks.
 enum class DropoutSite : std::uint64_t { kEmbedding, kAttention, kAttentionBranch, kMlpBranch, kNumSites };
@@ -83,6 +84,7 @@ struct Pass {
   bool defers_weights = false;     // backward leaves the gradients of the blocks' weights for later
   DeferredGradients* deferred = nullptr;            // of a linear layer's backward: where they then go
   AttentionObserver* attention_observer = nullptr;  // sees every attention of the forward pass
+  LoopCount* loop_count = nullptr;                  // += those of positions that halt by themselves
   Stream stream;
 
   std::int64_t rows() const { return batch * sequence; }

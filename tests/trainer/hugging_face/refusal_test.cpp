@@ -1,5 +1,6 @@
 // Folders that are not what they should be: what the user is told, and that nothing is left behind.
 #include <cstring>
+#include <limits>
 
 #include <gmock/gmock.h>
 
@@ -96,7 +97,21 @@ TEST_F(HuggingFaceRefusal, NamesWhatConfigAsksFor) {
   refuse_config(
       "gpt2", [](auto& j) { j["n_layer"] = "two"; }, "'n_layer' has a value of the wrong type");
   refuse_config(
-      "gpt2", [](auto& j) { j["n_layer"] = -2; }, "a size of the model that is -2");
+      "gpt2", [](auto& j) { j["n_layer"] = -2; }, "'n_layer' is -2, and must be from 1 to 10000");
+  refuse_config(
+      "gpt2", [](auto& j) { j["n_layer"] = 1'000'000'000; }, "'n_layer' is 1000000000, and must be");
+  refuse_config(
+      "gpt2", [](auto& j) { j["n_embd"] = std::numeric_limits<std::int64_t>::max(); }, "'n_embd' is 9223");
+  refuse_config(
+      "llama", [](auto& j) { j["hidden_size"] = 1'000'000'000'000; }, "'hidden_size' is 1000000000000, and");
+  refuse_config(
+      "llama", [](auto& j) { j["hidden_size"] = 1e12; }, "'hidden_size' ");
+  refuse_config(
+      "llama", [](auto& j) { j["vocab_size"] = 0; }, "'vocab_size' is 0, and must be from 1 to 16777216");
+  refuse_config(
+      "bert", [](auto& j) { j["type_vocab_size"] = -1; }, "'type_vocab_size' is -1");
+  refuse_config(
+      "bert", [](auto& j) { j["max_position_embeddings"] = 1 << 30; }, "'max_position_embeddings' is");
   refuse_config(
       "gpt2", [](auto& j) { j["n_head"] = 5; }, "5 heads, which don't divide its width, 12");
   refuse_config(
@@ -147,6 +162,16 @@ TEST_F(HuggingFaceRefusal, NamesWhatConfigAsksFor) {
         j["max_window_layers"] = 1;
       },
       "'max_window_layers' is 1");
+}
+
+// Within all bounds, and yet no such files: nothing is allocated before that is seen.
+TEST_F(HuggingFaceRefusal, AllocatesNothingForWhatIsNotThere) {
+  const fs::path folder = copy_of("llama");
+  auto config = json_of(folder / "config.json");
+  config["hidden_size"] = config["intermediate_size"] = 1 << 20;
+  config["num_hidden_layers"] = 100;
+  write_durably(folder / "config.json", config.dump(), IfExists::kReplace);
+  refuse(folder, HasSubstr("model.layers.2.input_layernorm.weight is missing and 883 more"));
 }
 
 TEST_F(HuggingFaceRefusal, ComparesNoElementsOfOtherTypes) {

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/elementwise.h"
+#include "parallel/counted_ranges.h"
 #include "parallel/self_communicator.h"
 #include "tests/support/ranks.h"
 #include "tests/trainer/model/gradient_check.h"
@@ -107,7 +108,7 @@ class Site {
   void add_gradients(Outcome& outcome) {
     reducer->finish({});
     std::vector<bool> is_owned(static_cast<std::size_t>(parameters.num_elements()), false);
-    for (const FlatRange& range : parameters.owned_ranges())
+    for (const FlatRange& range : counted_ranges(parameters, {{0, parameters.num_elements()}}))
       std::fill(is_owned.begin() + range.begin, is_owned.begin() + range.end, true);
     for (const Parameter& parameter : parameters.parameters()) {
       Values all(static_cast<std::size_t>(parameter.part.whole.num_elements()), 0.0F);

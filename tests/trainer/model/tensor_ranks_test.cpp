@@ -13,6 +13,7 @@
 
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
+#include "parallel/counted_ranges.h"
 #include "parallel/mesh.h"
 #include "parallel/self_communicator.h"
 #include "tests/support/ranks.h"
@@ -263,9 +264,8 @@ struct Trained {
     // Where a gradient is nothing but rounding, as that of a key's bias, a small epsilon would make steps of
     // it.
     AdamW adamw(parameters, {.epsilon = 1e-4});
-    GradientClip clip(1.0);
-    GradientReducer reducer(parameters, group.data, kBucketBytes, group.tensor.size());
-    const std::vector<FlatRange> owned = parameters.owned_ranges();
+    GradientReducer reducer(parameters, group.data, kBucketBytes);
+    GradientClip clip(1.0, counted_ranges(parameters, {{0, parameters.num_elements()}}), {&group.model});
     const FlatRange own = share_of(kSequences, group.data.rank(), group.data.size());
     float loss = 0.0F;
     const Tensor loss_1(&loss, DType::kFloat32, {1});
@@ -282,10 +282,10 @@ struct Trained {
       }
       reducer.finish({});
       if (step == 0) course.bytes_received = group.tensor.traffic().bytes_received - before;
-      course.grad_norms.push_back(clip.measure(parameters.gradients(), owned, group.model, {}));
+      course.grad_norms.push_back(clip.measure(parameters.gradients(), {}));
       group.data.wait(group.data.all_reduce(loss_1, ReduceOp::kSum, {}), {});
       course.losses.push_back(loss);
-      adamw.step(clip.scale(), 0.01, step + 1, {});
+      adamw.step(parameters.gradients(), clip.scale(), 0.01, step + 1, {});
     }
     Case batch(kSteps, 1, variant);
     Pass pass;

@@ -1,7 +1,5 @@
 // Ranks that share layers: who has what, and what they exchange.
 
-#include "trainer/model/tensor_ranks.h"
-
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -11,6 +9,7 @@
 #include "kernels/elementwise.h"
 #include "parallel/self_communicator.h"
 #include "tests/support/ranks.h"
+#include "trainer/model/tensor_ranks.h"
 
 namespace trireme {
 namespace {
