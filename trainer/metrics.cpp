@@ -83,6 +83,10 @@ void MetricsLog::train_step(const StepMetrics& metrics) {
       {"speed/data_wait", metrics.data_wait},
   };
   if (metrics.objective) scalars.push_back({"train/objective", *metrics.objective});
+  if (metrics.bubble) {
+    scalars.push_back({"pipeline/bubble", metrics.bubble->measured});
+    scalars.push_back({"pipeline/bubble_forecast", metrics.bubble->forecast});
+  }
   std::deque<std::string> tags;  // what the scalars' are views of
   for (const AxisTraffic& axis : metrics.traffic) {
     const auto add = [&](const char* name, double value) {
@@ -111,6 +115,10 @@ void MetricsLog::validation(std::int64_t step, const Validation& found) {
   if (found.bleu) scalars.push_back({"validation/bleu", *found.bleu});
   if (found.accuracy) scalars.push_back({"validation/accuracy", *found.accuracy});
   if (found.mean_loops) scalars.push_back({"validation/mean_loops", *found.mean_loops});
+  if (metrics.bubble) {
+    scalars.push_back({"pipeline/bubble", metrics.bubble->measured});
+    scalars.push_back({"pipeline/bubble_forecast", metrics.bubble->forecast});
+  }
   std::deque<std::string> tags;  // what the scalars' are views of
   for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
     const auto& layers = found.attention_entropies.layers[kind];

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/pipeline_runner.h"
 #include "trainer/axis_traffic.h"
 #include "trainer/validation.h"
 
@@ -38,6 +39,7 @@ struct StepMetrics {
   double elapsed_s = 0;    // since this process began to train; the log adds the time of earlier attempts
   double remaining_s = 0;  // until the last step
   std::vector<AxisTraffic> traffic;
+  std::optional<PipelineBubble> bubble;  // of a pipeline
 };
 
 // Made by rank 0 alone.  Calls come in the order of steps.

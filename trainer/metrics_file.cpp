@@ -137,6 +137,9 @@ std::optional<Entry> parsed(std::string_view line) {
   double objective = 0;
   if (read_member(json, "objective", objective)) metrics.objective = objective;
   metrics.traffic = read_traffic(json);
+  PipelineBubble bubble;
+  if (read_member(json, "bubble", bubble.measured) && read_member(json, "bubble_forecast", bubble.forecast))
+    metrics.bubble = bubble;
   return Entry{metrics, time};
 }
 
@@ -175,6 +178,10 @@ std::string metrics_line(const StepMetrics& metrics) {
   Json json = {{"step", metrics.step}, {"time", seconds_since_1970()}};
   for_each_member(metrics, [&](const char* name, const auto& value) { json[name] = value; });
   if (metrics.objective) json["objective"] = *metrics.objective;
+  if (metrics.bubble) {
+    json["bubble"] = metrics.bubble->measured;
+    json["bubble_forecast"] = metrics.bubble->forecast;
+  }
   for (const AxisTraffic& axis : metrics.traffic) {
     Json& members = json[kTrafficMember][axis.axis];
     for_each_traffic_member(axis, [&](const char* name, double value) { members[name] = value; });

@@ -6,6 +6,8 @@
 //   label smoothing also "objective", which is minimised, beside "loss", which compares with validation's;
 //   on several ranks also what went over each axis of the mesh in a step (see axis_traffic.h)
 //                "traffic": {"dp": {"bytes_per_step": ..., "busy_s": ..., "hidden": ...}, ...}
+//   and of a pipeline "bubble", the share of its stages' time in which nothing was computed, and
+//   "bubble_forecast", what it would be with actions of the same mean times and messages of none
 //   {"step": 50, "time": ..., "validation_loss": ..., "perplexity": ...}                     validation; of
 //   translations also "bleu", of masked tokens "accuracy", under halting "mean_loops" of a position, and
 //   where it is measured

@@ -26,6 +26,10 @@ std::string described(const StepMetrics& metrics) {
     text += "  " + axis.axis + " " + readable_bytes(axis.bytes_per_step) + "/step, " +
             readable_share(axis.hidden) + " hidden";
   }
+  if (metrics.bubble) {
+    text += "  bubble " + readable_share(metrics.bubble->measured) + " (forecast " +
+            readable_share(metrics.bubble->forecast) + ")";
+  }
   if (metrics.data_wait >= 0.05) text += "  " + readable_share(metrics.data_wait) + " waiting for data";
   if (metrics.skipped_steps > 0) text += "  " + std::to_string(metrics.skipped_steps) + " skipped";
   return text;

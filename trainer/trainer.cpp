@@ -194,6 +194,7 @@ void Trainer::check_finite(const StepResult& result) const {
 }
 
 void Trainer::log_step(const StepResult& result) {
+  const std::optional<PipelineBubble> bubble = engine_.task().take_bubble();
   std::vector<AxisTraffic> traffic = traffic_.take(process_.world());
   if (log_ == nullptr) return;
   const Clock::time_point now = Clock::now();
@@ -214,7 +215,8 @@ void Trainer::log_step(const StepResult& result) {
        .skipped_steps = state_.skipped_steps,
        .elapsed_s = seconds_between(start_, now),
        .remaining_s = static_cast<double>(config_.train.steps - state_.step) / steps_per_second,
-       .traffic = std::move(traffic)});
+       .traffic = std::move(traffic),
+       .bubble = bubble});
   last_log_ = {
       .time = now, .step = state_.step, .tokens = state_.tokens, .flops = flops_, .seconds_waited = waited};
 }

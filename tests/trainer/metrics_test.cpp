@@ -74,6 +74,7 @@ TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
     StepMetrics smoothed = metrics_at(20);
     smoothed.objective = 6.5;
     smoothed.traffic = {{"dp", 138888, 0.25, 0.75}, {"tp", 1e6, 0.5, 0}};
+    smoothed.bubble = PipelineBubble{.measured = 0.25, .forecast = 0.125};
     log.train_step(smoothed);
   }
   const MetricsHistory history = read_metrics(file_);
@@ -87,6 +88,10 @@ TEST_F(Metrics, LinesReadBackToWhatWasLogged) {
   EXPECT_EQ(history.steps[0].objective, std::nullopt);
   EXPECT_EQ(read.objective, 6.5);
   EXPECT_TRUE(history.steps[0].traffic.empty());
+  EXPECT_FALSE(history.steps[0].bubble);
+  ASSERT_TRUE(read.bubble);
+  EXPECT_EQ(read.bubble->measured, 0.25);
+  EXPECT_EQ(read.bubble->forecast, 0.125);
   EXPECT_EQ(read.traffic, (std::vector<AxisTraffic>{{"dp", 138888, 0.25, 0.75}, {"tp", 1e6, 0.5, 0}}));
   EXPECT_EQ(read.learning_rate, expected.learning_rate);
   EXPECT_EQ(read.grad_norm, expected.grad_norm);
