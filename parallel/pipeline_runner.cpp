@@ -63,8 +63,11 @@ PipelineRunner::Cost& PipelineRunner::cost(const PipelineAction& action) {
 
 void PipelineRunner::run(PipelineStage& stage, int num_microbatches, Stream stream) {
   const Clock::time_point begin = Clock::now();
-  const PipelineShape shape = this->shape(num_microbatches);
-  run_actions(stage, shape, pipeline_schedule(shape, stages_.rank()), num_slots(num_microbatches), stream);
+  if (num_microbatches != last_microbatches_) {
+    actions_ = pipeline_schedule(shape(num_microbatches), stages_.rank());
+    slots_ = num_slots(num_microbatches);
+  }
+  run_actions(stage, shape(num_microbatches), actions_, slots_, stream);
   seconds_ += std::chrono::duration<double>(Clock::now() - begin).count();
   last_microbatches_ = num_microbatches;
 }

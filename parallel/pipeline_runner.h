@@ -85,7 +85,10 @@ class PipelineRunner {
   std::vector<Cost> costs_;  // by chunk, then kind
   double seconds_ = 0.0;     // in run()
   double busy_ = 0.0;        // of them, in actions
+  // Of the last step.
   int last_microbatches_ = 0;
+  std::vector<PipelineAction> actions_;
+  int slots_ = 0;
 };
 
 }  // namespace trireme

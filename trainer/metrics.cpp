@@ -115,10 +115,6 @@ void MetricsLog::validation(std::int64_t step, const Validation& found) {
   if (found.bleu) scalars.push_back({"validation/bleu", *found.bleu});
   if (found.accuracy) scalars.push_back({"validation/accuracy", *found.accuracy});
   if (found.mean_loops) scalars.push_back({"validation/mean_loops", *found.mean_loops});
-  if (metrics.bubble) {
-    scalars.push_back({"pipeline/bubble", metrics.bubble->measured});
-    scalars.push_back({"pipeline/bubble_forecast", metrics.bubble->forecast});
-  }
   std::deque<std::string> tags;  // what the scalars' are views of
   for (std::size_t kind = 0; kind < kNumAttentionKinds; ++kind) {
     const auto& layers = found.attention_entropies.layers[kind];

@@ -247,8 +247,8 @@ TEST_F(Layouts, TrainingRefusesWhatRanksCannotShare) {
        "parallel.tensor = 2 does not go with model.kind = \"encoder\"; set "},
       {{"parallel.tensor=2", "train.eval_attention=2"},
        "parallel.tensor = 2 does not go with train.eval_attention: "},
-      {{"parallel.tensor=3"}, "parallel: "},
-      {{"parallel.tensor=2", "parallel.data=3"}, "parallel: "},
+      {{"parallel.tensor=3"}, "parallel.tensor: "},
+      {{"parallel.tensor=2", "parallel.data=3"}, "parallel.data, parallel.tensor: "},
   };
   for (const Case& c : cases) {
     Words overrides = {"data.path=" + data("text"), "run.directory=" + (runs_ / "run")};

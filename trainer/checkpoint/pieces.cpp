@@ -50,7 +50,7 @@ void sort(std::vector<Piece>& pieces) {
   if (!std::is_sorted(pieces.begin(), pieces.end(), before)) std::sort(pieces.begin(), pieces.end(), before);
 }
 
-// What of the pieces is in the shard, and lies there.
+// What of the pieces is in the shard.
 std::vector<Piece> in_shard(const std::vector<Piece>& pieces, const ShardedLayout& layout, int rank) {
   std::vector<Piece> found;
   for (const Piece& piece : pieces) {

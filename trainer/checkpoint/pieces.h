@@ -21,7 +21,7 @@ CheckpointPieces pieces_of(const ParameterBuffer& own, const std::vector<Checkpo
 // share, so that all of them save.
 CheckpointPieces replicated_over(Communicator& data, CheckpointPieces pieces, std::int64_t own_elements);
 
-// The same when each rank of the data axis has its shard alone, in memory of layout.elements_per_rank().
+// The same when each rank of the data axis has its parts of the layout alone, in place in the flat memory.
 CheckpointPieces sharded_over(Communicator& data, const CheckpointPieces& pieces,
                               const ShardedLayout& layout);
 

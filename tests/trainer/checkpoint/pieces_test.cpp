@@ -79,7 +79,7 @@ TEST(PiecesOverRanksTest, DataParallelRanksShareTheSaving) {
   EXPECT_GT(num_owned, 0);
 }
 
-TEST(PiecesOverRanksTest, ShardsHaveTheirPartsOfEachBucketBehindOneAnother) {
+TEST(PiecesOverRanksTest, ShardsHaveTheirPartsOfEachBucketInPlace) {
   Communicator& world = test_process().world();
   const std::int64_t part = ShardedLayout::kAlignmentElements;
   const std::int64_t bucket = part * world.size();
@@ -87,9 +87,9 @@ TEST(PiecesOverRanksTest, ShardsHaveTheirPartsOfEachBucketBehindOneAnother) {
   const std::int64_t begin = world.rank() * part;
   const CheckpointPieces whole{.owned = {{1000, 0, 2 * bucket}}, .copies = {{5000, bucket, bucket}}};
   const CheckpointPieces pieces = sharded_over(world, whole, layout);
-  EXPECT_THAT(pieces.owned,
-              ElementsAre(Piece{1000 + begin, 0, part}, Piece{1000 + bucket + begin, part, part}));
-  EXPECT_THAT(pieces.copies, ElementsAre(Piece{5000 + begin, part, part}));
+  EXPECT_THAT(pieces.owned, ElementsAre(Piece{1000 + begin, begin, part},
+                                        Piece{1000 + bucket + begin, bucket + begin, part}));
+  EXPECT_THAT(pieces.copies, ElementsAre(Piece{5000 + begin, bucket + begin, part}));
 }
 
 }  // namespace
