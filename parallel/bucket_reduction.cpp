@@ -49,7 +49,7 @@ class AllReduceBuckets final : public BucketReduction {
   Communicator::Ticket start(std::size_t bucket, Stream stream) override {
     return wire_->all_reduce(at(parameters_.gradients(), buckets_[bucket]), stream);
   }
-  void complete(std::size_t /*bucket*/, Stream /*stream*/) override { wire_->arrived(); }
+  void complete(std::size_t /*bucket*/, Stream stream) override { wire_->arrived(stream); }
   std::size_t most_under_way() const override {
     return wire_->is_in_place() ? buckets_.size() : GradientWire::kSlots;
   }
@@ -86,7 +86,7 @@ class ScatterBuckets final : public BucketReduction {
     return wire_.reduce_scatter(at(all, layout_.part(index, communicator_.rank())),
                                 at(all, layout_.bucket(index)), stream);
   }
-  void complete(std::size_t /*bucket*/, Stream /*stream*/) override { wire_.arrived(); }
+  void complete(std::size_t /*bucket*/, Stream stream) override { wire_.arrived(stream); }
   std::size_t most_under_way() const override {
     return wire_.is_in_place() ? buckets().size() : GradientWire::kSlots;
   }

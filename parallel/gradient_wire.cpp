@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include "kernels/elementwise.h"
+
 namespace trireme {
 
 GradientWire::GradientWire(Communicator& communicator, DType dtype, std::int64_t largest_bucket)
@@ -12,41 +14,36 @@ GradientWire::GradientWire(Communicator& communicator, DType dtype, std::int64_t
   CHECK(dtype == DType::kFloat32 || dtype == DType::kBfloat16) << name(dtype);
 }
 
-Tensor GradientWire::round(Tensor x) {
-  CHECK(x.device().is_cpu());
+Tensor GradientWire::round(Tensor x, Stream stream) {
   CHECK_LT(num_sent_ - num_arrived_, kSlots);
   const auto slot = static_cast<std::int64_t>(num_sent_ % kSlots);
   const Tensor wire = memory_.tensor(DType::kBfloat16, {x.num_elements()},
                                      slot * slot_elements_ * size_bytes(DType::kBfloat16));
-  const float* const from = x.data<float>();
-  auto* const to = wire.data<Bfloat16>();
-  for (std::int64_t i = 0; i < x.num_elements(); ++i) to[i] = Bfloat16(from[i]);
+  convert(wire, x, stream);
   return wire;
 }
 
 Communicator::Ticket GradientWire::all_reduce(Tensor x, Stream stream) {
   if (!copies_) return communicator_.all_reduce(x, ReduceOp::kSum, stream);
-  const Tensor wire = round(x);
+  const Tensor wire = round(x, stream);
   slots_[num_sent_++ % kSlots] = {.wire = wire, .out = x};
   return communicator_.all_reduce(wire, ReduceOp::kSum, stream);
 }
 
 Communicator::Ticket GradientWire::reduce_scatter(Tensor out, Tensor x, Stream stream) {
   if (!copies_) return communicator_.reduce_scatter(out, x, ReduceOp::kSum, stream);
-  const Tensor wire = round(x);
+  const Tensor wire = round(x, stream);
   const std::int64_t part = out.num_elements();
   const Tensor own = wire.slice(0, communicator_.rank() * part, (communicator_.rank() + 1) * part);
   slots_[num_sent_++ % kSlots] = {.wire = own, .out = out};
   return communicator_.reduce_scatter(own, wire, ReduceOp::kSum, stream);
 }
 
-void GradientWire::arrived() {
+void GradientWire::arrived(Stream stream) {
   if (!copies_) return;
   CHECK_LT(num_arrived_, num_sent_);
   const Slot& slot = slots_[num_arrived_++ % kSlots];
-  const auto* const from = slot.wire.data<Bfloat16>();
-  float* const to = slot.out.data<float>();
-  for (std::int64_t i = 0; i < slot.out.num_elements(); ++i) to[i] = static_cast<float>(from[i]);
+  convert(slot.out, slot.wire, stream);
 }
 
 }  // namespace trireme

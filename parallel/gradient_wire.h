@@ -15,7 +15,7 @@ namespace trireme {
 // element is off by at most 2^-7 times the sum of its |g|: 2^-8 from what is sent and 2^-8 from the result,
 // and a hair.  A group of one rounds nothing.
 //
-// The CPU's, for now: a CUDA device wants a kernel that casts.
+// Its memory is the CPU's, for now.
 class GradientWire {
  public:
   // How many buckets may be under way at a time, if they are copied.
@@ -31,7 +31,7 @@ class GradientWire {
   Communicator::Ticket all_reduce(Tensor x, Stream stream);
   Communicator::Ticket reduce_scatter(Tensor out, Tensor x, Stream stream);
   // Once for each of them, in their order, when its ticket was waited for.
-  void arrived();
+  void arrived(Stream stream);
 
  private:
   struct Slot {
@@ -40,7 +40,7 @@ class GradientWire {
   };
 
   // x, rounded, in the next free slot.
-  Tensor round(Tensor x);
+  Tensor round(Tensor x, Stream stream);
 
   Communicator& communicator_;
   bool copies_;
