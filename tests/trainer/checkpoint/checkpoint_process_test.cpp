@@ -113,7 +113,7 @@ TEST(CheckpointProcessTest, RankKilledAtRandomMomentsLeavesACheckpoint) {
   std::int64_t newest = 0;
   for (int i = 0; i < 4; ++i) {
     const std::string command = std::string("timeout 60 " TRIREME_MPIRUN " 2 " TRIREME_SAVING_RUN " ") +
-                                run.path().string() + " loop " + std::to_string(200 + random() % 100) +
+                                run.path().string() + " loop " + std::to_string(1 + random() % 100) +
                                 " > /dev/null 2>&1";
     const int status = std::system(command.c_str());
     ASSERT_TRUE(WIFEXITED(status));

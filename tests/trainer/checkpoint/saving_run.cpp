@@ -1,8 +1,8 @@
 // saving_run RUN loop [MILLISECONDS]: goes on from RUN's newest checkpoint, then saves one step after the
-// other
-//   and prints the step when it is saved.  After some time, if given, the last rank kills itself.
-// saving_run RUN save STEP: saves one checkpoint.   saving_run RUN check STEP: loads it and compares every
-// bit.
+//   other and prints the step when it is saved.  Some time after the first, if given, the last rank kills
+//   itself.
+// saving_run RUN save STEP: saves one checkpoint.
+// saving_run RUN check STEP: loads it and compares every bit.
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -26,14 +26,24 @@ void load(const std::string& run, SmallState& state, Process& process) {
   }
 }
 
-void loop(const std::string& run, Process& process) {
+void kill_this_rank_in(std::int64_t milliseconds) {
+  std::thread([milliseconds] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    std::raise(SIGKILL);
+  }).detach();
+}
+
+void loop(const std::string& run, std::int64_t milliseconds, Process& process) {
   SmallState state(0, process.world());
   if (process.rank() == 0) clean_checkpoints(run);
   process.world().barrier();
   load(run, state, process);
-  for (std::int64_t step = state.contents().state.step + 1;; ++step) {
+  const std::int64_t first = state.contents().state.step + 1;
+  for (std::int64_t step = first;; ++step) {
     state.set_step(step);
     const auto failure = save_checkpoint(run, state.contents(), {.last = 2, .every = 10}, process.world());
+    if (step == first && milliseconds > 0 && process.rank() == process.num_ranks() - 1)
+      kill_this_rank_in(milliseconds);
     if (process.rank() > 0) continue;
     if (failure) {
       std::fprintf(stderr, "%s\n", failure->c_str());
@@ -51,13 +61,7 @@ int run(const std::string& run, const std::string& command, std::int64_t number,
     load(run, state, process);
     return state.is_of_step(number) ? 0 : 1;
   }
-  if (number > 0 && process.rank() == process.num_ranks() - 1) {
-    std::thread([number] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(number));
-      std::raise(SIGKILL);
-    }).detach();
-  }
-  loop(run, process);
+  loop(run, number, process);
   return 0;
 }
 
