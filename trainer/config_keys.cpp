@@ -235,7 +235,7 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(parallel, gradient_dtype), one_of({"float32", "bfloat16"}),
        "Type in which gradients travel between ranks; bfloat16 halves the bytes and rounds what each sends "
        "and the sum."},
-      {TRIREME_KEY(parallel, zero), count(0, 3),
+      {TRIREME_KEY(parallel, zero), between(0, 3),
        "What replicas share among them instead of each having all: 1 the optimizer's state, 2 gradients, "
        "too, 3 also parameters while they aren't used; 0 nothing."},
   };
