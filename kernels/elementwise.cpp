@@ -14,6 +14,10 @@ TRIREME_DECLARE(convert)
 
 void fill(Tensor x, float value, Stream stream) {
   const OperandCheck check("fill", stream.device());
+  if (x.dtype() == DType::kInt32) {
+    CHECK_EQ(value, 0.0F) << "fill: integers are filled with 0";
+    x = Tensor(x.raw_data(), DType::kFloat32, x.shape(), x.device());  // of the same bits
+  }
   check.operand("x", x, x.shape(), Layout::kContiguous, check.type_of_numbers("x", x));
   TRIREME_RUN(fill, stream)(x, value, stream);
 }

@@ -6,7 +6,7 @@
 
 namespace trireme {
 
-// x = value.  Contiguous float32, on a CUDA device also bfloat16.
+// x = value.  Contiguous float32, on a CUDA device also bfloat16; or int32, and then 0.
 void fill(Tensor x, float value, Stream stream);
 
 // y += x, of equal shape.  Contiguous float32, on a CUDA device also bfloat16.

@@ -10,7 +10,8 @@ namespace trireme {
 // result[0] += sum of a - b.
 void accumulate_sum_of_differences(Tensor result_1, Tensor a, Tensor b, Stream stream);
 
-// result[0] += sum of x^2; on a CUDA device x may be bfloat16.  A NaN or Inf in x makes the result not finite.
+// result[0] += sum of x^2; on a CUDA device x may be bfloat16.  A NaN or Inf in x makes the result not
+// finite.
 void accumulate_sum_of_squares(Tensor result_1, Tensor x, Stream stream);
 
 }  // namespace trireme

@@ -7,6 +7,8 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/multiply_adds.h"
+#include "kernels/cuda/speed_of_light.h"
+#include "kernels/threads.h"
 
 namespace trireme {
 
@@ -29,9 +31,21 @@ double measure() {
 }  // namespace
 
 double peak_flops(Device device, DType dtype) {
-  CHECK(device.is_cpu() && dtype == DType::kFloat32) << "peak_flops of " << name(dtype);
+  if constexpr (kHasCuda) {
+    if (!device.is_cpu()) return cuda::peak_flops(device, dtype);
+  }
+  CHECK(device.is_cpu() && dtype == DType::kFloat32)
+      << "peak_flops of " << name(dtype) << " on " << device.to_string();
   static const double peak = measure();
   return peak;
+}
+
+std::string device_words(Device device) {
+  if constexpr (kHasCuda) {
+    if (!device.is_cpu()) return cuda::device_words(device);
+  }
+  CHECK(device.is_cpu()) << device.to_string();
+  return std::to_string(num_threads()) + (num_threads() == 1 ? " thread" : " threads") + " of the CPU";
 }
 
 }  // namespace trireme

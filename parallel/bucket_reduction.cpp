@@ -41,7 +41,7 @@ class AllReduceBuckets final : public BucketReduction {
     }
     close_bucket();
     std::reverse(buckets_.begin(), buckets_.end());
-    wire_.emplace(communicator, dtype, largest(buckets_));
+    wire_.emplace(communicator, dtype, largest(buckets_), parameters.gradients().device());
   }
 
   std::vector<FlatRange> buckets() const override { return buckets_; }
@@ -69,7 +69,7 @@ class ScatterBuckets final : public BucketReduction {
       : parameters_(parameters),
         communicator_(communicator),
         layout_(layout),
-        wire_(communicator, dtype, largest(ScatterBuckets::buckets())) {
+        wire_(communicator, dtype, largest(ScatterBuckets::buckets()), parameters.gradients().device()) {
     CHECK_EQ(parameters.padded_gradients().num_elements(), layout.padded_elements());
     CHECK_EQ(communicator.size(), layout.num_ranks());
   }
@@ -108,7 +108,8 @@ class ReleasedBuckets : public BucketReduction {
         communicator_(communicator),
         layout_(layout),
         scatter_(parameters, communicator, layout, dtype),
-        memory_(layout.padded_elements() * size_bytes(DType::kFloat32), Pages::kSmall),
+        memory_(layout.padded_elements() * size_bytes(DType::kFloat32), Pages::kSmall,
+                parameters.gradients().device()),
         sums_(memory_.tensor(DType::kFloat32, {layout.padded_elements()})) {}
 
   std::vector<FlatRange> buckets() const override { return scatter_.buckets(); }

@@ -6,11 +6,12 @@
 
 namespace trireme {
 
-GradientWire::GradientWire(Communicator& communicator, DType dtype, std::int64_t largest_bucket)
+GradientWire::GradientWire(Communicator& communicator, DType dtype, std::int64_t largest_bucket,
+                           Device device)
     : communicator_(communicator),
       copies_(dtype == DType::kBfloat16 && communicator.size() > 1),
       slot_elements_(copies_ ? largest_bucket : 0),
-      memory_(static_cast<std::int64_t>(kSlots) * slot_elements_ * size_bytes(DType::kBfloat16)) {
+      memory_(static_cast<std::int64_t>(kSlots) * slot_elements_ * size_bytes(DType::kBfloat16), device) {
   CHECK(dtype == DType::kFloat32 || dtype == DType::kBfloat16) << name(dtype);
 }
 

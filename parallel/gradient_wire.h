@@ -21,8 +21,8 @@ class GradientWire {
   // How many buckets may be under way at a time, if they are copied.
   static constexpr std::size_t kSlots = 2;
 
-  // `dtype` is kFloat32 or kBfloat16.  The communicator outlives it.
-  GradientWire(Communicator& communicator, DType dtype, std::int64_t largest_bucket);
+  // `dtype` is kFloat32 or kBfloat16; the gradients are on this device.  The communicator outlives it.
+  GradientWire(Communicator& communicator, DType dtype, std::int64_t largest_bucket, Device device = {});
 
   // No bound where buckets travel in place.
   bool is_in_place() const { return !copies_; }

@@ -53,9 +53,9 @@ void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
 }
 
 void ParameterBuffer::shard(const ShardedLayout& layout) {
-  CHECK(gradients_ && gradients_.device().is_cpu());
+  CHECK(gradients_);
   CHECK_EQ(layout.num_elements(), num_elements_);
-  map(layout.padded_elements(), ParameterMemory::kValuesAndGradients, Pages::kSmall, {});
+  map(layout.padded_elements(), ParameterMemory::kValuesAndGradients, Pages::kSmall, values_.device());
 }
 
 void ParameterBuffer::map(std::int64_t padded_elements, ParameterMemory memory, Pages pages, Device device) {
@@ -111,8 +111,7 @@ ParametersInUse::~ParametersInUse() {
   if (gatherer_ != nullptr) gatherer_->release(range_);
 }
 
-void ParameterBuffer::initialize(std::uint64_t seed) {
-  const Stream stream;
+void ParameterBuffer::initialize(std::uint64_t seed, Stream stream) {
   for (const Parameter& parameter : parameters_) {
     const auto [mean, stddev] = parameter.initializer;
     if (stddev == 0.0F) {

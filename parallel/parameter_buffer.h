@@ -56,7 +56,7 @@ class ParameterBuffer {
   // Makes the flat buffers, all zero.
   void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {});
   // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  REQUIRES:
-  // allocated with gradients, on the CPU.
+  // allocated with gradients.
   void shard(const ShardedLayout& layout);
   // Gives back the memory of elements [begin, end) of the padded values or gradients, which are zero from
   // here on until somebody writes them.  REQUIRES: whole pages, after shard().
@@ -73,7 +73,7 @@ class ParameterBuffer {
 
   // Draws every value by (seed, name, index within the whole parameter), so any layout of ranks draws the
   // same.
-  void initialize(std::uint64_t seed);
+  void initialize(std::uint64_t seed, Stream stream = {});
 
   const std::deque<Parameter>& parameters() const { return parameters_; }
   // The whole flat buffers, alignment gaps (always zero) included; one dimension.

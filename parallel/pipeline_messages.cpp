@@ -6,9 +6,9 @@
 
 namespace trireme {
 
-Tensor PipelineMessages::tensor_in(Slot& slot, std::int64_t elements) {
+Tensor PipelineMessages::tensor_in(Slot& slot, std::int64_t elements, Device device) {
   const std::int64_t bytes = elements * size_bytes(DType::kFloat32);
-  if (slot.memory.size_bytes() < bytes) slot.memory = Buffer(bytes);
+  if (slot.memory.size_bytes() < bytes) slot.memory = Buffer(bytes, device);
   return slot.memory.tensor(DType::kFloat32, {elements});
 }
 
@@ -30,7 +30,7 @@ void PipelineMessages::post_receives(Stream stream) {
   for (; num_posted_ < expected_.size() && num_posted_ < num_received_ + kAhead; ++num_posted_) {
     Slot& slot = incoming_[num_posted_ % incoming_.size()];
     const Expected& message = expected_[num_posted_];
-    slot.ticket = channel_.receive(tensor_in(slot, message.elements), message.from, stream);
+    slot.ticket = channel_.receive(tensor_in(slot, message.elements, stream.device()), message.from, stream);
     slot.under_way = true;
   }
 }
@@ -48,7 +48,7 @@ Tensor PipelineMessages::receive(Stream stream) {
 Tensor PipelineMessages::outgoing(std::int64_t elements, Stream stream) {
   Slot& slot = outgoing_[num_sent_ % outgoing_.size()];
   wait_for(slot, stream);
-  return tensor_in(slot, elements);
+  return tensor_in(slot, elements, stream.device());
 }
 
 void PipelineMessages::send(Tensor message, int to, Stream stream) {

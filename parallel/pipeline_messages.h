@@ -41,7 +41,7 @@ class PipelineMessages {
     bool under_way = false;
   };
 
-  static Tensor tensor_in(Slot& slot, std::int64_t elements);
+  static Tensor tensor_in(Slot& slot, std::int64_t elements, Device device);
   void post_receives(Stream stream);
   void wait_for(Slot& slot, Stream stream);
 

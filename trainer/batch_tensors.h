@@ -7,16 +7,17 @@
 #include "data/batch.h"
 #include "kernels/tensor.h"
 #include "trainer/config.h"
+#include "trainer/token_upload.h"
 
 namespace trireme {
 
-// Borrow the batch's memory, which nobody writes through them.
+// Where the model computes.  On the CPU they borrow the batch's memory, which nobody writes through them.
 struct BatchTensors {
-  explicit BatchTensors(const Batch& batch)
-      : inputs_BT(tensor(batch, batch.inputs)),
-        targets_BT(tensor(batch, batch.targets)),
-        documents_BT(tensor(batch, batch.documents)),
-        positions_BT(tensor(batch, batch.positions)) {}
+  BatchTensors(const Batch& batch, TokenUpload& upload)
+      : inputs_BT(upload.bring(tensor(batch, batch.inputs))),
+        targets_BT(upload.bring(tensor(batch, batch.targets))),
+        documents_BT(upload.bring(tensor(batch, batch.documents))),
+        positions_BT(upload.bring(tensor(batch, batch.positions))) {}
 
   Tensor inputs_BT;
   Tensor targets_BT;

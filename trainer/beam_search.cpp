@@ -8,8 +8,11 @@
 
 #include <glog/logging.h>
 
+#include "kernels/buffer.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/host_copy.h"
 #include "trainer/model/translation_cache.h"
+#include "trainer/token_upload.h"
 
 namespace trireme {
 namespace {
@@ -50,7 +53,7 @@ class BeamSearch {
  public:
   BeamSearch(EncoderDecoder& model, std::span<const std::vector<std::int32_t>> sources, std::int32_t end,
              const BeamOptions& options)
-      : model_(model), end_(end), options_(options), translations_(sources.size()) {
+      : model_(model), end_(end), options_(options), upload_(model.stream()), translations_(sources.size()) {
     std::size_t longest = 0;
     for (const auto& source : sources) longest = std::max(longest, source.size() + 1);
     std::vector<std::int32_t> tokens(sources.size() * longest, end);
@@ -72,8 +75,9 @@ class BeamSearch {
       sentences_.push_back(std::move(sentence));
     }
     const auto batch = static_cast<std::int64_t>(sources.size());
-    cache_.emplace(model, Tensor(tokens.data(), DType::kInt32, {batch, static_cast<std::int64_t>(longest)}),
-                   Tensor(lengths.data(), DType::kInt32, {batch}), options.beam, most_tokens);
+    const Shape padded = {batch, static_cast<std::int64_t>(longest)};
+    cache_.emplace(model, upload_.bring({tokens.data(), DType::kInt32, padded}),
+                   upload_.bring({lengths.data(), DType::kInt32, {batch}}), options.beam, most_tokens);
     next_tokens_.assign(static_cast<std::size_t>(batch * options.beam), end);
   }
 
@@ -91,19 +95,24 @@ class BeamSearch {
 
   // Of each sentence the best candidates: twice the beam, so that it is full again when half of them end.
   void find_candidates() {
-    const Tensor hidden = cache_->decode({next_tokens_.data(), DType::kInt32, {rows()}});
-    const std::int64_t chunk = model_.max_logit_rows();
-    std::vector<float> lse(static_cast<std::size_t>(chunk)), unused(lse);
-    const std::vector<std::int32_t> targets(lse.size(), end_);
+    const Stream stream = model_.stream();
+    upload_.begin();
+    const Tensor hidden = cache_->decode(upload_.bring({next_tokens_.data(), DType::kInt32, {rows()}}));
+    const std::int64_t chunk = std::min(model_.max_logit_rows(), rows());
+    std::vector<std::int32_t> targets(static_cast<std::size_t>(chunk), end_);
+    const Tensor targets_N = upload_.bring({targets.data(), DType::kInt32, {chunk}});
+    const Buffer memory(2 * chunk * size_bytes(DType::kFloat32), stream.device());
     for (std::int64_t begin = 0; begin < rows(); begin += chunk) {
       const std::int64_t count = std::min(chunk, rows() - begin);
-      const Tensor logits = model_.logits(hidden.slice(0, begin, begin + count), Stream());
-      cross_entropy_forward({lse.data(), DType::kFloat32, {count}}, {unused.data(), DType::kFloat32, {count}},
-                            /*smoothed_logit_N=*/{}, logits,
-                            {const_cast<std::int32_t*>(targets.data()), DType::kInt32, {count}},
-                            /*label_smoothing=*/0.0F, Stream());
+      const Tensor logits = model_.logits(hidden.slice(0, begin, begin + count), stream);
+      const Tensor lse_N = memory.tensor(DType::kFloat32, {count});
+      const Tensor unused_N = memory.tensor(DType::kFloat32, {count}, chunk * size_bytes(DType::kFloat32));
+      cross_entropy_forward(lse_N, unused_N, /*smoothed_logit_N=*/{}, logits, targets_N.slice(0, 0, count),
+                            /*label_smoothing=*/0.0F, stream);
+      const auto lse = host_copy<float>(lse_N, stream);
+      const auto rows_of_logits = host_copy<float>(logits, stream);
       for (std::int64_t i = 0; i < count; ++i) {
-        add_candidates(begin + i, logits.data<float>() + i * logits.stride(0),
+        add_candidates(begin + i, rows_of_logits.data() + i * logits.dim(1),
                        lse[static_cast<std::size_t>(i)]);
       }
     }
@@ -201,6 +210,7 @@ class BeamSearch {
   EncoderDecoder& model_;
   const std::int32_t end_;
   const BeamOptions options_;
+  TokenUpload upload_;
   std::vector<Translation> translations_;
   std::vector<Sentence> sentences_;  // those that are not done
   std::optional<TranslationCache> cache_;

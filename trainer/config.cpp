@@ -59,6 +59,17 @@ std::string remedy_for_section(const std::string& name) {
   return "the sections are " + listed(sections);
 }
 
+// The path of the only key of this name; the name itself if there is none, or several.
+std::string with_section(const std::string& name) {
+  std::string found = name;
+  for (const auto& key : config_keys()) {
+    if (key.name() != name) continue;
+    if (found != name) return name;
+    found = key.path;
+  }
+  return found;
+}
+
 // What to write instead of the unknown key `path`.
 std::string remedy_for_unknown(const std::string& path) {
   const std::size_t dot = path.find('.');
@@ -108,7 +119,7 @@ class Reader {
     if (equals == std::string::npos || equals == 0) {
       throw UserError(where, "not of the form key=value", "for example optim.learning_rate=3e-4");
     }
-    const std::string path = text.substr(0, equals), value = text.substr(equals + 1);
+    const std::string path = with_section(text.substr(0, equals)), value = text.substr(equals + 1);
     const auto key = find_key(path);
     if (!key) throw UserError(where, "unknown key " + escaped(path), remedy_for_unknown(path));
     set(path, *override_value(config_keys()[*key], value, where), where);

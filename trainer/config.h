@@ -12,9 +12,10 @@
 namespace trireme {
 
 struct RunConfig {
-  std::string directory;     // everything that the run writes; required
-  std::int64_t seed = 0;     // initial values, order of the data, dropout
-  std::int64_t threads = 0;  // CPU threads per rank; 0: the node's cores divided among its ranks
+  std::string directory;       // everything that the run writes; required
+  std::int64_t seed = 0;       // initial values, order of the data, dropout
+  std::int64_t threads = 0;    // CPU threads per rank; 0: the node's cores divided among its ranks
+  std::string device = "cpu";  // cpu | cuda
 };
 
 struct DataConfig {
@@ -127,8 +128,9 @@ struct Config {
 };
 
 // Reads a file, then applies `key=value` overrides in order, then checks every value, alone and together. The
-// text after `=` is TOML, or for a key that holds text also the bare text.  Throws UserError naming the file
-// and line (or the override), the key and, for an unknown one, the nearest that exists.
+// text after `=` is TOML, or for a key that holds text also the bare text.  A key of an override may come
+// without its section where no other section has one of that name: device=cuda.  Throws UserError naming the
+// file and line (or the override), the key and, for an unknown one, the nearest that exists.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides);
 
 // The same of text that is at hand; errors call it `name`.

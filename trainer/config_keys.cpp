@@ -63,6 +63,8 @@ std::vector<ConfigKey> make_keys() {
        "Decides initial values, the order of the data and dropout; the same seed gives the same run."},
       {TRIREME_KEY(run, threads), between(0, 4096),
        "CPU threads of each rank; 0 divides the node's cores among its ranks."},
+      {TRIREME_KEY(run, device), one_of({"cpu", "cuda"}),
+       "Where ranks compute; cuda takes one GPU for each.  A run may go on with the other."},
 
       {TRIREME_KEY(data, path), required(), "Folder of shards that `trireme prepare` wrote."},
       {TRIREME_KEY(data, documents), one_of({"joined", "separate"}),

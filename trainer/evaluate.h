@@ -23,7 +23,7 @@ double evaluate_loss(Transformer& model, TokenDataset& data, Documents documents
 using ForwardLoss = std::function<void(Tensor loss_1, const TextTensors& text, const Pass& pass)>;
 double evaluate_loss(const ForwardLoss& forward_loss, std::int64_t context, TokenDataset& data,
                      Documents documents, std::int64_t sequences, std::int64_t microbatch,
-                     Communicator& data_axis);
+                     Communicator& data_axis, Stream stream);
 
 // How far attention is spread over the first `sequences` windows, or all that there are; none for 0.
 AttentionEntropies evaluate_attention(Transformer& model, TokenDataset& data, Documents documents,

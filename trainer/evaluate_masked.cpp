@@ -5,13 +5,15 @@
 #include "data/loader.h"
 #include "data/sampler.h"
 #include "trainer/batch_tensors.h"
+#include "trainer/loss_sum.h"
 
 namespace trireme {
 
-MaskedTokens tensors_of(const MaskedBatch& batch) {
-  const auto tensor = [](const std::vector<std::int32_t>& numbers) {
-    return Tensor(const_cast<std::int32_t*>(numbers.data()), DType::kInt32,
-                  {static_cast<std::int64_t>(numbers.size())});
+MaskedTokens tensors_of(const MaskedBatch& batch, TokenUpload& upload) {
+  const auto tensor = [&](const std::vector<std::int32_t>& numbers) {
+    return upload.bring({const_cast<std::int32_t*>(numbers.data()),
+                         DType::kInt32,
+                         {static_cast<std::int64_t>(numbers.size())}});
   };
   return {.rows_M = tensor(batch.rows), .targets_M = tensor(batch.targets)};
 }
@@ -29,19 +31,21 @@ MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, cons
   const std::int64_t context = model.options().context;
   sequences = std::min(sequences, Sampler::windows_in(data.num_tokens(), context));
   const RowRange rows = rows_of_rank(sequences, data_axis.rank(), data_axis.size());
-  const Stream stream;
-  float loss_sum = 0.0F;
+  const Stream stream = model.stream();
+  const LossSum loss(stream);
+  TokenUpload upload(stream);
   std::int32_t hits = 0;
-  const Tensor loss_1(&loss_sum, DType::kFloat32, {1});
   Batch batch;
   MaskedBatch masked;
   for (std::int64_t first = rows.begin; first < rows.end; first += microbatch) {
     const std::int64_t count = std::min(microbatch, rows.end - first);
     read_windows(data, first, count, context, documents, batch);
-    const BatchTensors tensors(batch);
+    upload.begin();
+    const BatchTensors tensors(batch, upload);
     mask_tokens(batch.inputs, context, first, masking, masked);
     hits += static_cast<std::int32_t>(model.forward_loss(
-        loss_1, {masked.inputs.data(), DType::kInt32, {count, context}}, tensors_of(masked),
+        loss.tensor(), upload.bring({masked.inputs.data(), DType::kInt32, {count, context}}),
+        tensors_of(masked, upload),
         {.batch = count,
          .sequence = context,
          .documents_BT = tensors.documents_BT,
@@ -49,8 +53,8 @@ MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, cons
          .loop_count = loops,
          .stream = stream}));
   }
-  data_axis.all_reduce(loss_1, ReduceOp::kSum, stream);
-  data_axis.wait(data_axis.all_reduce({&hits, DType::kInt32, {1}}, ReduceOp::kSum, stream), stream);
+  const double loss_sum = loss.over(data_axis);
+  data_axis.wait(data_axis.all_reduce({&hits, DType::kInt32, {1}}, ReduceOp::kSum, {}), {});
   const auto targets = static_cast<double>(sequences * num_masked(context, masking.probability));
   return {.loss = loss_sum / targets, .accuracy = hits / targets};
 }
@@ -58,18 +62,21 @@ MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, cons
 AttentionEntropies evaluate_attention(MaskedLanguageModel& model, TokenDataset& data, const Masking& masking,
                                       Documents documents, std::int64_t sequences, Communicator& data_axis) {
   const std::int64_t context = model.options().context;
+  TokenUpload upload(model.stream());
   Batch batch;
   MaskedBatch masked;
   const auto pass = [&](std::int64_t i, AttentionObserver& observer) {
     read_windows(data, i, 1, context, documents, batch);
-    const BatchTensors tensors(batch);
+    upload.begin();
+    const BatchTensors tensors(batch, upload);
     mask_tokens(batch.inputs, context, i, masking, masked);
-    model.hidden_states({masked.inputs.data(), DType::kInt32, {1, context}},
+    model.hidden_states(upload.bring({masked.inputs.data(), DType::kInt32, {1, context}}),
                         {.batch = 1,
                          .sequence = context,
                          .documents_BT = tensors.documents_BT,
                          .positions_BT = tensors.positions_BT,
-                         .attention_observer = &observer});
+                         .attention_observer = &observer,
+                         .stream = model.stream()});
   };
   return mean_attention_entropies(std::min(sequences, Sampler::windows_in(data.num_tokens(), context)), pass,
                                   data_axis);

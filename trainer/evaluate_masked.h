@@ -10,11 +10,12 @@
 #include "trainer/attention_entropy.h"
 #include "trainer/loop_count.h"
 #include "trainer/model/masked_language_model.h"
+#include "trainer/token_upload.h"
 
 namespace trireme {
 
 // A masking as the model takes it; the batch's own memory, which is only read.
-MaskedTokens tensors_of(const MaskedBatch& batch);
+MaskedTokens tensors_of(const MaskedBatch& batch, TokenUpload& upload);
 
 // The masking of validation: the same at every step and in every run of a tokenizer.
 Masking validation_masking(const Tokenizer& tokenizer, double probability);

@@ -6,12 +6,13 @@
 
 #include "data/pair_epoch.h"
 #include "data/user_error.h"
+#include "trainer/loss_sum.h"
 
 namespace trireme {
 
-PairTensors tensors_of(const PairBatch& batch) {
-  const auto tensor = [](const std::vector<std::int32_t>& numbers, Shape shape) {
-    return Tensor(const_cast<std::int32_t*>(numbers.data()), DType::kInt32, shape);
+PairTensors tensors_of(const PairBatch& batch, TokenUpload& upload) {
+  const auto tensor = [&](const std::vector<std::int32_t>& numbers, Shape shape) {
+    return upload.bring({const_cast<std::int32_t*>(numbers.data()), DType::kInt32, shape});
   };
   const Shape targets = {batch.sequences, batch.target_length};
   return {.sources_BS = tensor(batch.sources, {batch.sequences, batch.source_length}),
@@ -63,23 +64,23 @@ double evaluate_pairs(EncoderDecoder& model, PairDataset& data, std::int64_t pai
   const auto forward_loss = [&](Tensor loss_1, const PairTensors& batch, const Pass& pass) {
     model.forward_loss(loss_1, batch, pass);
   };
-  return evaluate_pairs(forward_loss, data, pairs, tokens, data_axis);
+  return evaluate_pairs(forward_loss, data, pairs, tokens, data_axis, model.stream());
 }
 
 double evaluate_pairs(const ForwardLossOfPairs& forward_loss, PairDataset& data, std::int64_t pairs,
-                      std::int64_t tokens, Communicator& data_axis) {
+                      std::int64_t tokens, Communicator& data_axis, Stream stream) {
   const auto lengths = data.lengths().first(static_cast<std::size_t>(std::min(pairs, data.num_pairs())));
   const auto batches = batches_of_like_length(lengths, tokens);
-  const Stream stream;
-  float loss_sum = 0.0F;
-  const Tensor loss_1(&loss_sum, DType::kFloat32, {1});
+  const LossSum loss(stream);
+  TokenUpload upload(stream);
   PairBatch batch;
   for (auto i = static_cast<std::size_t>(data_axis.rank()); i < batches.size();
        i += static_cast<std::size_t>(data_axis.size())) {
     read_pair_rows(data, batches[i], batch);
-    forward_loss(loss_1, tensors_of(batch), {.stream = stream});
+    upload.begin();
+    forward_loss(loss.tensor(), tensors_of(batch, upload), {.stream = stream});
   }
-  data_axis.wait(data_axis.all_reduce(loss_1, ReduceOp::kSum, stream), stream);
+  const double loss_sum = loss.over(data_axis);
   std::int64_t num_targets = 0;
   for (const PairLengths& pair : lengths) num_targets += pair.target + 1;
   return loss_sum / static_cast<double>(num_targets);
@@ -87,12 +88,15 @@ double evaluate_pairs(const ForwardLossOfPairs& forward_loss, PairDataset& data,
 
 AttentionEntropies evaluate_attention(EncoderDecoder& model, PairDataset& data, std::int64_t pairs,
                                       Communicator& data_axis) {
-  float loss = 0.0F;
+  const LossSum loss(model.stream());
+  TokenUpload upload(model.stream());
   PairBatch batch;
   const auto pass = [&](std::int64_t i, AttentionObserver& observer) {
     const auto pair = static_cast<std::uint32_t>(i);
     read_pair_rows(data, std::span(&pair, 1), batch);
-    model.forward_loss({&loss, DType::kFloat32, {1}}, tensors_of(batch), {.attention_observer = &observer});
+    upload.begin();
+    model.forward_loss(loss.tensor(), tensors_of(batch, upload),
+                       {.attention_observer = &observer, .stream = model.stream()});
   };
   return mean_attention_entropies(std::min(pairs, data.num_pairs()), pass, data_axis);
 }

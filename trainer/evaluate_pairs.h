@@ -12,11 +12,12 @@
 #include "trainer/attention_entropy.h"
 #include "trainer/loop_count.h"
 #include "trainer/model/encoder_decoder.h"
+#include "trainer/token_upload.h"
 
 namespace trireme {
 
 // The batch's own memory, which is only read.
-PairTensors tensors_of(const PairBatch& batch);
+PairTensors tensors_of(const PairBatch& batch, TokenUpload& upload);
 
 // Tokens of the longest side of any pair, its end counted; 0 if there is no pair.
 std::int64_t longest_sentence(const PairDataset& data);
@@ -36,7 +37,7 @@ double evaluate_pairs(EncoderDecoder& model, PairDataset& data, std::int64_t pai
 // The same of a model that is called through `forward_loss`: see EncoderDecoder::forward_loss.
 using ForwardLossOfPairs = std::function<void(Tensor loss_1, const PairTensors& pairs, const Pass& pass)>;
 double evaluate_pairs(const ForwardLossOfPairs& forward_loss, PairDataset& data, std::int64_t pairs,
-                      std::int64_t tokens, Communicator& data_axis);
+                      std::int64_t tokens, Communicator& data_axis, Stream stream);
 
 // How far attention is spread over the first `pairs` of the split, or all that it has; none for 0.
 AttentionEntropies evaluate_attention(EncoderDecoder& model, PairDataset& data, std::int64_t pairs,

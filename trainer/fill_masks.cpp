@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "data/masking.h"
+#include "kernels/host_copy.h"
+#include "trainer/token_upload.h"
 
 namespace trireme {
 namespace {
@@ -46,12 +48,14 @@ MaskedText masked_text(std::string_view text, Tokenizer& tokenizer) {
 std::vector<std::vector<Guess>> fill_masks(MaskedLanguageModel& model, std::vector<std::int32_t> tokens,
                                            std::span<const std::int32_t> places, std::int64_t count) {
   const auto length = static_cast<std::int64_t>(tokens.size());
-  const Tensor hidden =
-      model.hidden_states({tokens.data(), DType::kInt32, {1, length}}, {.batch = 1, .sequence = length});
+  const Stream stream = model.stream();
+  TokenUpload upload(stream);
+  const Tensor hidden = model.hidden_states(upload.bring({tokens.data(), DType::kInt32, {1, length}}),
+                                            {.batch = 1, .sequence = length, .stream = stream});
   std::vector<std::vector<Guess>> guesses;
   for (std::int32_t place : places) {
-    const Tensor logits = model.logits(hidden, {&place, DType::kInt32, {1}}, Stream());
-    guesses.push_back(likeliest({logits.data<float>(), static_cast<std::size_t>(logits.dim(1))}, count));
+    const Tensor logits = model.logits(hidden, upload.bring({&place, DType::kInt32, {1}}), stream);
+    guesses.push_back(likeliest(host_copy<float>(logits, stream), count));
   }
   return guesses;
 }

@@ -6,7 +6,9 @@
 
 #include <glog/logging.h>
 
+#include "kernels/host_copy.h"
 #include "kernels/rng.h"
+#include "trainer/token_upload.h"
 
 namespace trireme {
 
@@ -50,7 +52,8 @@ void generate(Transformer& model, std::vector<std::int32_t> prompt, std::int64_t
               const SamplingOptions& options, const std::function<bool(std::int32_t)>& emit) {
   CHECK(!prompt.empty());
   const std::int64_t context = model.options().context;
-  KeyValueCacheMemory memory(model.options(), /*batch=*/1);
+  KeyValueCacheMemory memory(model.options(), /*batch=*/1, model.stream().device());
+  TokenUpload upload(model.stream());
   KeyValueCache& cache = memory.cache();
   std::vector<std::int32_t>& text = prompt;
   auto unread = static_cast<std::int64_t>(text.size());  // tokens at the end of the text that the cache lacks
@@ -60,9 +63,11 @@ void generate(Transformer& model, std::vector<std::int32_t> prompt, std::int64_t
       unread = std::min(static_cast<std::int64_t>(text.size()), std::max<std::int64_t>(1, context / 2));
     }
     const Tensor tokens(text.data() + text.size() - unread, DType::kInt32, {1, unread});
-    const Tensor logits = model.next_token_logits(tokens, {.batch = 1, .sequence = unread, .cache = &cache});
+    upload.begin();
+    const Tensor logits = model.next_token_logits(
+        upload.bring(tokens), {.batch = 1, .sequence = unread, .cache = &cache, .stream = model.stream()});
     const std::int64_t num_tokens = options.vocabulary > 0 ? options.vocabulary : logits.dim(1);
-    const std::span<const float> row(logits.data<float>(), static_cast<std::size_t>(num_tokens));
+    const auto row = host_copy<float>(logits.slice(1, 0, num_tokens), model.stream());
     text.push_back(sample(row, options, static_cast<std::uint64_t>(i)));
     unread = 1;
     if (!emit(text.back())) return;

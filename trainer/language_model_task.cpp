@@ -8,14 +8,16 @@
 
 namespace trireme {
 
-LanguageModelTask::LanguageModelTask(const Config& config, Mesh& mesh)
+LanguageModelTask::LanguageModelTask(const Config& config, Mesh& mesh, Stream stream)
     : config_(config),
       batch_sequences_(batch_sequences(config)),
       mesh_(mesh),
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
       options_(TransformerOptions::from_config(config.model, training_data_.vocab_size())),
-      model_(options_, ParameterMemory::kValuesAndGradients, share_of_model(config.parallel, options_, mesh)),
+      model_(options_, ParameterMemory::kValuesAndGradients,
+             share_of_model(config.parallel, options_, mesh, stream)),
+      upload_(stream),
       runner_(pipeline_runner(config.parallel, mesh)) {
   check_length(training_data_, config_.model.context);
   check_length(validation_data_, config_.model.context);
@@ -49,12 +51,16 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
                                                  Stream stream) {
   const std::int64_t context = config_.model.context;
   const std::int64_t tokens = batch_sequences_ * context;
-  std::size_t num_read = 0;
+  upload_.begin();
+  tensors_.clear();
   const auto microbatch = [&](int i) -> Microbatch<TextTensors> {
     const auto index = static_cast<std::size_t>(i);
-    for (; num_read <= index; ++num_read) batches_[num_read] = loader_->next();
+    for (std::size_t next = tensors_.size(); next <= index; ++next) {
+      batches_[next] = loader_->next();
+      tensors_.emplace_back(batches_[next], upload_);
+    }
     const Batch& batch = batches_[index];
-    const BatchTensors tensors(batch);
+    const BatchTensors& tensors = tensors_[index];
     return {.tensors = {.inputs_BT = tensors.inputs_BT, .targets_BT = tensors.targets_BT},
             .pass = {.batch = batch.sequences,
                      .sequence = context,
@@ -92,7 +98,7 @@ Validation LanguageModelTask::validate() {
   };
   const double loss =
       evaluate_loss(forward_loss, config_.model.context, validation_data_, documents_of(config_.data),
-                    config_.train.eval_sequences, microbatch_sequences(), mesh_.data());
+                    config_.train.eval_sequences, microbatch_sequences(), mesh_.data(), model_.stream());
   return {.loss = from_last_stage(loss, mesh_),
           .bleu = {},
           .mean_loops = mean_loops(loops, mesh_.data()),

@@ -7,6 +7,7 @@
 
 #include "data/loader.h"
 #include "data/token_dataset.h"
+#include "trainer/batch_tensors.h"
 #include "trainer/model/transformer.h"
 #include "trainer/model_stage.h"
 #include "trainer/task.h"
@@ -15,7 +16,7 @@ namespace trireme {
 
 class LanguageModelTask : public Task {
  public:
-  LanguageModelTask(const Config& config, Mesh& mesh);
+  LanguageModelTask(const Config& config, Mesh& mesh, Stream stream = {});
 
   ParameterBuffer& parameters() override { return model_.parameters(); }
   std::string model_json() const override { return model_.options().to_json(); }
@@ -41,10 +42,12 @@ class LanguageModelTask : public Task {
   TokenDataset validation_data_;
   const TransformerOptions options_;
   Transformer model_;
+  TokenUpload upload_;
   PipelineRunner runner_;
   BatchPlan plan_;
   std::unique_ptr<Loader> loader_;
-  std::vector<Batch> batches_;  // of the step
+  std::vector<Batch> batches_;         // of the step
+  std::vector<BatchTensors> tensors_;  // of as many of them as have been read
 };
 
 }  // namespace trireme

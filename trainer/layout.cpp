@@ -22,6 +22,7 @@ std::vector<std::pair<std::string, std::string>> short_names(const Config& confi
           {"dp", "parallel.data"},
           {"tp", "parallel.tensor"},
           {"zero", "parallel.zero"},
+          {"device", "run.device"},
           {"microbatch", of_pairs ? "train.microbatch_tokens" : "train.microbatch_sequences"}};
 }
 

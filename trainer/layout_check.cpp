@@ -12,6 +12,7 @@
 #include "kernels/threads.h"
 #include "parallel/replica_drift.h"
 #include "trainer/checkpoint/agreement.h"
+#include "trainer/device_of_rank.h"
 #include "trainer/layout.h"
 
 namespace trireme {
@@ -88,9 +89,9 @@ LayoutCheck::LayoutCheck(const Config& config, const LayoutCheckOptions& options
       !std::all_of(expected_.grad_norms.begin(), expected_.grad_norms.end(), is_finite)) {
     throw UserError("one rank", "a loss or gradient is not a finite number", "lower optim.learning_rate");
   }
-  const Tensor values = engine->gather_values();
+  const std::vector<float> values = engine->gather_values();
   for (const Parameter& parameter : engine->task().parameters().parameters()) {
-    const float* begin = values.data<float>() + parameter.offset;
+    const float* begin = values.data() + parameter.offset;
     expected_values_.push_back({parameter.name, {begin, begin + parameter.shape.num_elements()}});
   }
 }
@@ -125,10 +126,9 @@ LayoutReport LayoutCheck::compare(const Config& config, Communicator& group) con
   report.drifted = std::move(comparison.drifted);
   report.traffic = course.traffic;
   if (options_.repeat) {
-    const Tensor values = engine->gather_values();
-    std::vector<float> copy(values.data<float>(), values.data<float>() + values.num_elements());
+    const std::vector<float> values = engine->gather_values();
     engine.reset();
-    report.repeats = repeats(config, group, course, tensor_of(copy));
+    report.repeats = repeats(config, group, course, values);
   }
   if (group.rank() != 0) return report;
   const double tolerance = options_.tolerance;
@@ -145,32 +145,31 @@ std::unique_ptr<TrainingEngine> LayoutCheck::train(const Config& config, Communi
   const int neighbours = std::min(group.size(), process_.num_local_ranks());
   set_num_threads(config.run.threads > 0 ? static_cast<int>(config.run.threads)
                                          : std::max(1, threads_of_node_ / neighbours));
-  auto engine = std::make_unique<TrainingEngine>(config, group);
+  const Device device = device_of_rank(config.run.device, process_);
+  auto engine = std::make_unique<TrainingEngine>(config, group, device);
   engine->initialize();
-  engine->start(0);
+  engine->start(0, 0, 0);
   TrafficMeter meter(engine->mesh());
   meter.resume();
-  std::int64_t skipped = 0;
   for (std::int64_t step = 0; step < options_.steps; ++step) {
-    const StepResult result = engine->step(step, skipped);
+    engine->step(step);
     meter.count_step();
-    if (!result.finite) ++skipped;
-    course.losses.push_back(result.loss);
-    course.objectives.push_back(result.objective);
-    course.grad_norms.push_back(result.grad_norm);
+    const StepOutcome outcome = engine->outcome();
+    course.losses.push_back(outcome.loss);
+    course.objectives.push_back(outcome.objective);
+    course.grad_norms.push_back(outcome.grad_norm);
   }
   course.traffic = meter.take(group);
   return engine;
 }
 
 bool LayoutCheck::repeats(const Config& config, Communicator& group, const Course& course,
-                          Tensor values) const {
+                          const std::vector<float>& values) const {
   Course again;
   const auto engine = train(config, group, again);
-  const Tensor values_again = engine->gather_values();
-  const auto bytes = static_cast<std::size_t>(values.num_elements()) * sizeof(float);
-  const bool same =
-      again.same_numbers(course) && std::memcmp(values.data<float>(), values_again.data<float>(), bytes) == 0;
+  const std::vector<float> values_again = engine->gather_values();
+  const bool same = again.same_numbers(course) &&
+                    std::memcmp(values.data(), values_again.data(), values.size() * sizeof(float)) == 0;
   std::vector<float> differs = {same ? 0.0F : 1.0F};
   take_largest(differs, group);
   return differs.front() == 0.0F;
@@ -183,7 +182,7 @@ LayoutCheck::Comparison LayoutCheck::compare_parameters(TrainingEngine& engine, 
   std::map<std::string, const Parameter*> own;
   for (const Parameter& parameter : engine.task().parameters().parameters()) own[parameter.name] = &parameter;
   std::size_t num_found = 0;
-  const Tensor values = engine.gather_values();
+  std::vector<float> values = engine.gather_values();
 
   Comparison comparison;
   std::map<std::string, std::size_t> places;
@@ -199,7 +198,7 @@ LayoutCheck::Comparison LayoutCheck::compare_parameters(TrainingEngine& engine, 
     if (found != own.end() && found->second->part.whole.num_elements() == size_of(expected)) {
       ++num_found;
       largest.back() = static_cast<float>(relative_to(
-          root_mean_square(expected), largest_difference(*found->second, values.data<float>(), expected)));
+          root_mean_square(expected), largest_difference(*found->second, values.data(), expected)));
     }
     places.emplace(name, places.size());
     comparison.parameters.push_back({.name = name});
@@ -209,7 +208,8 @@ LayoutCheck::Comparison LayoutCheck::compare_parameters(TrainingEngine& engine, 
   }
   take_largest(largest, group);
   std::vector<float> drifts(places.size(), 0.0F);
-  for (const std::string& name : find_drift(engine.task().parameters(), values, engine.mesh().data())) {
+  for (const std::string& name :
+       find_drift(engine.task().parameters(), tensor_of(values), engine.mesh().data())) {
     drifts[places.at(name)] = 1.0F;
   }
   take_largest(drifts, group);

@@ -90,7 +90,8 @@ class LayoutCheck {
   Config for_check(const Config& config) const;
   LayoutReport compare(const Config& config, Communicator& group) const;
   std::unique_ptr<TrainingEngine> train(const Config& config, Communicator& group, Course& course) const;
-  bool repeats(const Config& config, Communicator& group, const Course& course, Tensor values) const;
+  bool repeats(const Config& config, Communicator& group, const Course& course,
+               const std::vector<float>& values) const;
   Comparison compare_parameters(TrainingEngine& engine, Communicator& group) const;
   SeriesDifference difference(const std::vector<double>& actual, const std::vector<double>& expected,
                               double first_tolerance) const;

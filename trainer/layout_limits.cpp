@@ -80,6 +80,23 @@ void check_chunks(const Config& config, int stages) {
   if (reason) throw UserError("parallel.chunks", *reason, "change it, or parallel.schedule");
 }
 
+void check_cuda(const Config& config, const MeshLayout& mesh) {
+  if (config.train.eval_attention > 0) {
+    refuse("train.eval_attention", std::to_string(config.train.eval_attention),
+           "looks at attention on the CPU, and run.device is cuda",
+           "leave it out (trireme attention does it, of a checkpoint)");
+  }
+  if (config.parallel.zero >= 2) {
+    refuse("parallel.zero", std::to_string(config.parallel.zero),
+           "would give back memory page by page, which a CUDA device's can't yet", "set parallel.zero = 1");
+  }
+  for (const Axis axis : kAxes) {
+    if (mesh.size(axis) == 1) continue;
+    refuse(std::string("the layout"), std::string(name(axis)) + " of " + std::to_string(mesh.size(axis)),
+           "needs NCCL between GPUs, which this build has not", "start one rank, or use run.device = cpu");
+  }
+}
+
 }  // namespace
 
 void check_layout(const Config& config, const MeshLayout& mesh) {
@@ -90,6 +107,7 @@ void check_layout(const Config& config, const MeshLayout& mesh) {
   if (const int stages = mesh.size(Axis::kPipeline); stages > 1)
     check_whole_models(config, "parallel.pipeline", stages);
   check_chunks(config, mesh.size(Axis::kPipeline));
+  if (config.run.device == "cuda") check_cuda(config, mesh);
   if (config.parallel.zero >= 2 && mesh.size(Axis::kPipeline) > 1) {
     refuse("parallel.zero", std::to_string(config.parallel.zero),
            "would sum gradients over replicas for each microbatch of each stage of the pipeline",

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "data/manifest.h"
 #include "data/user_error.h"
+#include "kernels/elementwise.h"
+#include "kernels/host_copy.h"
 #include "trainer/checkpoint/folders.h"
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
@@ -48,12 +51,18 @@ void check_kind(const std::filesystem::path& folder, ModelKind kind, ModelKind w
 
 template <typename Model>
 Trained<Model> load(const std::filesystem::path& folder, const TransformerOptions& options,
-                    Communicator& communicator) {
+                    Communicator& communicator, Device device) {
   const CheckpointManifest manifest = read_manifest(folder);
   Trained<Model> loaded;
   loaded.checkpoint = folder;
   loaded.state = manifest.state;
-  loaded.model = std::make_unique<Model>(options, ParameterMemory::kValues);
+  loaded.stream = std::make_unique<DeviceStream>(device);
+  if constexpr (std::is_same_v<Model, MaskedLanguageModel>) {
+    loaded.model = std::make_unique<Model>(options, ParameterMemory::kValues, *loaded.stream);
+  } else {
+    loaded.model =
+        std::make_unique<Model>(options, ParameterMemory::kValues, ModelShare{.stream = *loaded.stream});
+  }
   const std::vector<CheckpointEntry> layout = layout_of(loaded.model->parameters());
   load_tensors(folder, manifest, layout,
                {{"parameters", loaded.model->parameters().values(), pieces_of(layout)}}, communicator);
@@ -85,38 +94,43 @@ ModelKind kind_of_model(const std::filesystem::path& path) {
   return options_of(checkpoint_at(path)).kind;
 }
 
-TrainedModel load_model(const std::filesystem::path& path, Communicator& communicator) {
+TrainedModel load_model(const std::filesystem::path& path, Communicator& communicator, Device device) {
   const std::filesystem::path folder = checkpoint_at(path);
   const TransformerOptions options = options_of(folder);
   check_kind(folder, options.kind, ModelKind::kDecoder);
-  return load<Transformer>(folder, options, communicator);
+  return load<Transformer>(folder, options, communicator, device);
 }
 
-TrainedMaskedModel load_masked_model(const std::filesystem::path& path, Communicator& communicator) {
+TrainedMaskedModel load_masked_model(const std::filesystem::path& path, Communicator& communicator,
+                                     Device device) {
   const std::filesystem::path folder = checkpoint_at(path);
   const TransformerOptions options = options_of(folder);
   check_kind(folder, options.kind, ModelKind::kEncoder);
-  return load<MaskedLanguageModel>(folder, options, communicator);
+  return load<MaskedLanguageModel>(folder, options, communicator, device);
 }
 
 TrainedTranslator load_translator(const std::filesystem::path& path, std::int64_t average,
-                                  Communicator& communicator) {
+                                  Communicator& communicator, Device device) {
   const std::filesystem::path folder = checkpoint_at(path);
   const TransformerOptions options = options_of(folder);
   check_kind(folder, options.kind, ModelKind::kEncoderDecoder);
-  TrainedTranslator loaded = load<EncoderDecoder>(folder, options, communicator);
+  TrainedTranslator loaded = load<EncoderDecoder>(folder, options, communicator, device);
   if (average <= 1) return loaded;
   const Tensor values = loaded.model->parameters().values();
   const auto count = static_cast<std::size_t>(values.num_elements());
   std::vector<double> sum(count, 0.0);
+  const Stream stream = loaded.model->stream();
+  std::vector<float> mean;
   const std::vector<CheckpointEntry> layout = layout_of(loaded.model->parameters());
   const std::vector<CheckpointTensor> parameters{{"parameters", values, pieces_of(layout)}};
   for (const std::filesystem::path& other : last_checkpoints(folder, average)) {
     load_tensors(other, read_manifest(other), layout, parameters, communicator);
-    for (std::size_t i = 0; i < count; ++i) sum[i] += static_cast<double>(values.data<float>()[i]);
+    mean = host_copy<float>(values, stream);
+    for (std::size_t i = 0; i < count; ++i) sum[i] += static_cast<double>(mean[i]);
   }
-  for (std::size_t i = 0; i < count; ++i)
-    values.data<float>()[i] = static_cast<float>(sum[i] / static_cast<double>(average));
+  for (std::size_t i = 0; i < count; ++i) mean[i] = static_cast<float>(sum[i] / static_cast<double>(average));
+  copy(values, {mean.data(), DType::kFloat32, values.shape()}, stream);
+  stream.synchronize();
   return loaded;
 }
 

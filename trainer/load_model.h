@@ -18,7 +18,8 @@ template <typename Model>
 struct Trained {
   std::filesystem::path checkpoint;  // where it came from: the newest, if from several
   TrainState state;
-  std::unique_ptr<Model> model;  // not allocated
+  std::unique_ptr<DeviceStream> stream;  // of the model
+  std::unique_ptr<Model> model;          // not allocated
   std::unique_ptr<Tokenizer> tokenizer;
 };
 using TrainedModel = Trained<Transformer>;
@@ -34,12 +35,14 @@ std::filesystem::path run_of(const std::filesystem::path& checkpoint);
 ModelKind kind_of_model(const std::filesystem::path& path);
 
 // `path` is a run's directory, of which the newest checkpoint is taken, or one checkpoint's folder.  Every
-// rank calls them.  Throw UserError when there is none, or it is damaged, or of another kind of model.
-TrainedModel load_model(const std::filesystem::path& path, Communicator& communicator);
-TrainedMaskedModel load_masked_model(const std::filesystem::path& path, Communicator& communicator);
+// rank calls them, and has the model on this device.  Throw UserError when there is none, or it is damaged,
+// or of another kind of model.
+TrainedModel load_model(const std::filesystem::path& path, Communicator& communicator, Device device = {});
+TrainedMaskedModel load_masked_model(const std::filesystem::path& path, Communicator& communicator,
+                                     Device device = {});
 // `average` > 1: the mean of the parameters of that checkpoint and those before it in its run, as many in all
 // ("Attention Is All You Need", section 6.1).  UserError if there are fewer.
 TrainedTranslator load_translator(const std::filesystem::path& path, std::int64_t average,
-                                  Communicator& communicator);
+                                  Communicator& communicator, Device device = {});
 
 }  // namespace trireme

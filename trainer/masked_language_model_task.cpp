@@ -7,14 +7,16 @@
 
 namespace trireme {
 
-MaskedLanguageModelTask::MaskedLanguageModelTask(const Config& config, Mesh& mesh)
+MaskedLanguageModelTask::MaskedLanguageModelTask(const Config& config, Mesh& mesh, Stream stream)
     : config_(config),
       batch_sequences_(batch_sequences(config)),
       mesh_(mesh),
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
       tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
-      model_(TransformerOptions::from_config(config.model, vocabulary_with_mask(*tokenizer_))) {
+      model_(TransformerOptions::from_config(config.model, vocabulary_with_mask(*tokenizer_)),
+             ParameterMemory::kValuesAndGradients, stream),
+      upload_(stream) {
   check_length(training_data_, config_.model.context);
   check_length(validation_data_, config_.model.context);
 }
@@ -53,11 +55,13 @@ StepSize MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientRe
                         .vocabulary = tokenizer_->vocab_size(),
                         .seed = seed};
   const std::int64_t microbatches = microbatches_per_step(plan_);
+  upload_.begin();
   for (std::int64_t i = 0; i < microbatches; ++i) {
     const Batch& batch = loader_->next();
-    const BatchTensors tensors(batch);
+    const BatchTensors tensors(batch, upload_);
     mask_tokens(batch.inputs, context, batch.first_sample, masking, masked_);
-    const Tensor inputs_BT(masked_.inputs.data(), DType::kInt32, {batch.sequences, context});
+    const Tensor inputs_BT =
+        upload_.bring({masked_.inputs.data(), DType::kInt32, {batch.sequences, context}});
     const Pass pass{.batch = batch.sequences,
                     .sequence = context,
                     .dropout = {.probability = model_.options().dropout,
@@ -72,7 +76,7 @@ StepSize MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientRe
                     .ponder_cost = static_cast<float>(config_.train.ponder_cost),
                     .stream = stream};
     reducer.begin(/*is_last_microbatch=*/i + 1 == microbatches);
-    model_.forward_backward(loss_2.slice(0, 0, 1), inputs_BT, tensors_of(masked_),
+    model_.forward_backward(loss_2.slice(0, 0, 1), inputs_BT, tensors_of(masked_, upload_),
                             1.0F / static_cast<float>(targets), reducer, pass);
   }
   reducer.sit_out(microbatches_more(plan_), stream);

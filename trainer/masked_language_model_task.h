@@ -10,6 +10,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "trainer/model/masked_language_model.h"
 #include "trainer/task.h"
+#include "trainer/token_upload.h"
 
 namespace trireme {
 
@@ -17,7 +18,7 @@ namespace trireme {
 // a window that comes again, in another epoch, is masked anew.
 class MaskedLanguageModelTask : public Task {
  public:
-  MaskedLanguageModelTask(const Config& config, Mesh& mesh);
+  MaskedLanguageModelTask(const Config& config, Mesh& mesh, Stream stream = {});
 
   ParameterBuffer& parameters() override { return model_.parameters(); }
   std::string model_json() const override { return model_.options().to_json(); }
@@ -42,6 +43,7 @@ class MaskedLanguageModelTask : public Task {
   TokenDataset validation_data_;
   std::unique_ptr<Tokenizer> tokenizer_;
   MaskedLanguageModel model_;
+  TokenUpload upload_;
   BatchPlan plan_;
   std::unique_ptr<Loader> loader_;
   MaskedBatch masked_;

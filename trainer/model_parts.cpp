@@ -48,8 +48,9 @@ std::vector<double> layer_costs(const TransformerOptions& options) {
   return costs;
 }
 
-ModelShare share_of_model(const ParallelConfig& config, const TransformerOptions& options, const Mesh& mesh) {
-  ModelShare share{.tensor = &mesh.tensor(), .pipeline = &mesh.pipeline()};
+ModelShare share_of_model(const ParallelConfig& config, const TransformerOptions& options, const Mesh& mesh,
+                          Stream stream) {
+  ModelShare share{.tensor = &mesh.tensor(), .pipeline = &mesh.pipeline(), .stream = stream};
   const int num_parts = mesh.size(Axis::kPipeline) * static_cast<int>(config.chunks);
   if (num_parts == 1) return share;
   const std::vector<double> costs = layer_costs(options);

@@ -8,7 +8,7 @@
 
 namespace trireme {
 
-std::unique_ptr<Task> make_task(const Config& config, Mesh& mesh) {
+std::unique_ptr<Task> make_task(const Config& config, Mesh& mesh, Stream stream) {
   const bool is_of_pairs = load_manifest(config.data.path).content == Content::kPairs;
   const bool translates = config.model.kind == "encoder_decoder";
   if (is_of_pairs != translates) {
@@ -18,9 +18,9 @@ std::unique_ptr<Task> make_task(const Config& config, Mesh& mesh) {
                     is_of_pairs ? "set model.kind=encoder_decoder, or name a data set of text"
                                 : "set model.kind=decoder or encoder, or name a data set of pairs");
   }
-  if (translates) return std::make_unique<TranslationTask>(config, mesh);
-  if (config.model.kind == "encoder") return std::make_unique<MaskedLanguageModelTask>(config, mesh);
-  return std::make_unique<LanguageModelTask>(config, mesh);
+  if (translates) return std::make_unique<TranslationTask>(config, mesh, stream);
+  if (config.model.kind == "encoder") return std::make_unique<MaskedLanguageModelTask>(config, mesh, stream);
+  return std::make_unique<LanguageModelTask>(config, mesh, stream);
 }
 
 }  // namespace trireme

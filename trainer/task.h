@@ -52,8 +52,8 @@ class Task {
   virtual double seconds_waited() const = 0;
 };
 
-// What config.model.kind says.  `mesh` outlives the task.  Throws UserError for a config that the data
-// don't fit.
-std::unique_ptr<Task> make_task(const Config& config, Mesh& mesh);
+// What config.model.kind says, on the stream's device.  `mesh` outlives the task, and so does who owns the
+// stream.  Throws UserError for a config that the data don't fit.
+std::unique_ptr<Task> make_task(const Config& config, Mesh& mesh, Stream stream);
 
 }  // namespace trireme

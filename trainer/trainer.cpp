@@ -19,6 +19,7 @@
 #include "trainer/checkpoint/load.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/pieces.h"
+#include "trainer/device_of_rank.h"
 #include "trainer/load_model.h"
 #include "trainer/whole_layout.h"
 
@@ -32,10 +33,10 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
 }
 
 // The sum over all ranks of a number that each has.
-double sum_over(Communicator& communicator, double value, Stream stream) {
+double sum_over(Communicator& communicator, double value) {
   auto narrow = static_cast<float>(value);
   const Tensor x(&narrow, DType::kFloat32, {1});
-  communicator.wait(communicator.all_reduce(x, ReduceOp::kSum, stream), stream);
+  communicator.wait(communicator.all_reduce(x, ReduceOp::kSum, {}), {});
   return narrow;
 }
 
@@ -49,19 +50,20 @@ Trainer::Trainer(const Config& config, Process& process)
     : config_(config),
       directory_(config.run.directory),
       process_(process),
-      engine_(config, process.world()),
+      device_(device_of_rank(config.run.device, process)),
+      engine_(config, process.world(), device_),
       traffic_(engine_.mesh()) {
   set_up_threads();
   open_run_directory();
   resume_or_initialize();
-  engine_.start(state_.samples);
+  engine_.start(state_.samples, state_.step, state_.skipped_steps);
 }
 
 void Trainer::set_up_threads() {
   const int threads = config_.run.threads > 0 ? static_cast<int>(config_.run.threads)
                                               : std::max(1, num_threads() / process_.num_local_ranks());
   set_num_threads(threads);
-  peak_flops_ = sum_over(process_.world(), peak_flops({}, DType::kFloat32), stream_);
+  peak_flops_ = sum_over(process_.world(), peak_flops(device_, DType::kFloat32));
 }
 
 void Trainer::open_run_directory() {
@@ -147,22 +149,27 @@ RunEnd Trainer::run() {
   traffic_.resume();
   while (state_.step < config_.train.steps) {
     const StepResult result = train_step();
-    check_finite(result);
     const bool last = state_.step == config_.train.steps;
     const int signal = agreed_signal();
     const bool leaving = signal != 0 && !last;
-    if (last || leaving || due(config_.train.log_every, state_.step)) log_step(result);
-    if (last || due(config_.train.eval_every, state_.step)) validate();
-    if (last || leaving || due(config_.checkpoint.every, state_.step)) save();
+    const bool logs = last || leaving || due(config_.train.log_every, state_.step);
+    const bool validates = last || due(config_.train.eval_every, state_.step);
+    const bool saves = last || leaving || due(config_.checkpoint.every, state_.step);
+    // A CUDA device is asked only where something is done with the answer: until then it is kept busy.
+    if (logs || validates || saves || device_.is_cpu()) {
+      const StepOutcome outcome = look();
+      if (logs) log_step(result, outcome);
+    }
+    if (validates) validate();
+    if (saves) save();
     if (leaving) return signal == SIGINT ? RunEnd::kInterrupted : RunEnd::kRequeue;
   }
   return RunEnd::kFinished;
 }
 
 StepResult Trainer::train_step() {
-  const StepResult result = engine_.step(state_.step, state_.skipped_steps);
+  const StepResult result = engine_.step(state_.step);
   traffic_.count_step();
-  if (!result.finite) ++state_.skipped_steps;
   ++state_.step;
   state_.samples += result.size.samples;
   state_.tokens += result.size.tokens;
@@ -174,18 +181,24 @@ StepResult Trainer::train_step() {
 int Trainer::agreed_signal() {
   std::int32_t signal = stop_signal_.received();
   Communicator& world = process_.world();
-  world.wait(world.all_reduce({&signal, DType::kInt32, {1}}, ReduceOp::kMax, stream_), stream_);
+  world.wait(world.all_reduce({&signal, DType::kInt32, {1}}, ReduceOp::kMax, {}), {});
   return signal;
 }
 
-void Trainer::check_finite(const StepResult& result) const {
-  if (result.finite) return;
-  const std::string what = "step " + std::to_string(state_.step) + ": the " +
-                           (std::isfinite(result.objective) ? "gradient" : "loss") +
-                           " is not a finite number";
+StepOutcome Trainer::look() {
+  const StepOutcome outcome = engine_.outcome();
+  const std::int64_t skipped = outcome.skipped_steps - state_.skipped_steps;
+  if (skipped == 0) return outcome;
+  state_.skipped_steps = outcome.skipped_steps;
+  const std::int64_t step = outcome.last_skipped_step + 1;
+  const char* number = "loss or the gradient";
+  if (step == state_.step) number = std::isfinite(outcome.objective) ? "gradient" : "loss";
+  const std::string what =
+      "step " + std::to_string(step) + ": the " + number + " is not a finite number" +
+      (skipped > 1 ? ", nor was that of " + std::to_string(skipped - 1) + " steps before" : "");
   if (config_.train.on_nonfinite == "skip") {
     LOG_IF(WARNING, process_.rank() == 0) << what << "; this step changed nothing";
-    return;
+    return outcome;
   }
   throw UserError(
       directory_, what,
@@ -193,7 +206,7 @@ void Trainer::check_finite(const StepResult& result) const {
       "train.on_nonfinite=skip to pass over such steps");
 }
 
-void Trainer::log_step(const StepResult& result) {
+void Trainer::log_step(const StepResult& result, const StepOutcome& outcome) {
   const std::optional<PipelineBubble> bubble = engine_.task().take_bubble();
   std::vector<AxisTraffic> traffic = traffic_.take(process_.world());
   if (log_ == nullptr) return;
@@ -204,10 +217,10 @@ void Trainer::log_step(const StepResult& result) {
   log_->train_step(
       {.step = state_.step,
        .steps = config_.train.steps,
-       .loss = result.loss,
-       .objective = config_.train.label_smoothing > 0.0 ? std::optional(result.objective) : std::nullopt,
+       .loss = outcome.loss,
+       .objective = config_.train.label_smoothing > 0.0 ? std::optional(outcome.objective) : std::nullopt,
        .learning_rate = result.learning_rate,
-       .grad_norm = result.grad_norm,
+       .grad_norm = outcome.grad_norm,
        .tokens_per_second = static_cast<double>(state_.tokens - last_log_.tokens) / seconds,
        .share_of_peak = (flops_ - last_log_.flops) / seconds / peak_flops_,
        .data_wait = (waited - last_log_.seconds_waited) / seconds,

@@ -56,9 +56,10 @@ class Trainer {
 
   StepResult train_step();
   int agreed_signal();
-  void check_finite(const StepResult& result) const;
+  // Of the last step; notes how many were skipped since the last call, and throws if the config says so.
+  StepOutcome look();
 
-  void log_step(const StepResult& result);
+  void log_step(const StepResult& result, const StepOutcome& outcome);
   void validate();
   void save();
   void note(const std::string& text);
@@ -68,7 +69,7 @@ class Trainer {
   const Config config_;
   const std::filesystem::path directory_;
   Process& process_;
-  Stream stream_;
+  const Device device_;
   TrainingEngine engine_;
   TrafficMeter traffic_;
   TrainState state_;

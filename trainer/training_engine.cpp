@@ -1,11 +1,12 @@
 #include "trainer/training_engine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "data/user_error.h"
+#include "kernels/adamw.h"
 #include "kernels/elementwise.h"
+#include "kernels/host_copy.h"
 #include "parallel/counted_ranges.h"
 #include "trainer/layout_limits.h"
 #include "trainer/optim/lr_schedule.h"
@@ -79,29 +80,29 @@ MeshShape mesh_shape(const ParallelConfig& config) {
           .tensor = static_cast<int>(config.tensor)};
 }
 
-TrainingEngine::TrainingEngine(const Config& config, Communicator& world)
+TrainingEngine::TrainingEngine(const Config& config, Communicator& world, Device device)
     : config_(config),
+      compute_(device),
+      stream_(compute_),
       mesh_(make_mesh(config, world)),
-      task_(make_task(config, mesh_)),
+      task_(make_task(config, mesh_, stream_)),
       shards_(make_shards(config.parallel, task_->parameters(), mesh_.data())),
       reducer_(task_->parameters(), mesh_.data(),
                make_reduction(config.parallel, task_->parameters(), shards_, gatherer_, mesh_.data())),
       optimizer_(task_->parameters(), config.optim, reducer_.owned()),
-      clip_(config.optim.grad_clip, counted_ranges(task_->parameters(), reducer_.owned()),
-            groups_of_norm(shards_, mesh_)),
-      loss_memory_(2 * size_bytes(DType::kFloat32)),
+      gradient_norm_(counted_ranges(task_->parameters(), reducer_.owned()), groups_of_norm(shards_, mesh_),
+                     device),
+      loss_memory_(2 * size_bytes(DType::kFloat32), device),
       loss_2_(loss_memory_.tensor(DType::kFloat32, {2})) {}
 
 void TrainingEngine::initialize() {
-  task_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed));
+  task_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), stream_);
   if (gatherer_) gatherer_->keep_own();
 }
 
-Tensor TrainingEngine::gather_values() {
-  ParameterBuffer& parameters = task_->parameters();
+void TrainingEngine::hold_values() {
   if (gatherer_ && !all_in_use_)
-    all_in_use_.emplace(parameters, FlatRange{0, parameters.num_elements()}, stream_);
-  return parameters.values();
+    all_in_use_.emplace(task_->parameters(), FlatRange{0, task_->parameters().num_elements()}, stream_);
 }
 
 void TrainingEngine::drop_values() {
@@ -110,8 +111,13 @@ void TrainingEngine::drop_values() {
   gatherer_->rest();
 }
 
+std::vector<float> TrainingEngine::gather_values() {
+  hold_values();
+  return host_copy<float>(task_->parameters().values(), stream_);
+}
+
 Validation TrainingEngine::validate() {
-  gather_values();
+  hold_values();
   return task_->validate();
 }
 
@@ -132,36 +138,45 @@ void TrainingEngine::share_values() {
   data.wait(last, stream_);
 }
 
-StepResult TrainingEngine::step(std::int64_t step, std::int64_t skipped_steps) {
+void TrainingEngine::start(std::int64_t samples_consumed, std::int64_t steps, std::int64_t skipped_steps) {
+  optimizer_.resume(steps - skipped_steps, skipped_steps, stream_);
+  task_->start(samples_consumed);
+}
+
+StepResult TrainingEngine::step(std::int64_t step) {
   drop_values();
   reducer_.clear(stream_);
   fill(loss_2_, 0.0F, stream_);
   StepResult result;
   result.size = task_->accumulate_gradients(loss_2_, reducer_, step, stream_);
+  targets_ = result.size.targets;
   reducer_.finish(stream_);
   drop_values();
 
   result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
-  result.grad_norm = clip_.measure(reducer_.sums(), stream_);
-  sum_losses(result);
-  result.finite = std::isfinite(result.objective) && std::isfinite(result.grad_norm);
-  if (result.finite) {
-    // A skipped step gave the moments nothing: their bias corrections don't count it.
-    optimizer_.step(reducer_.sums(), clip_.scale(), result.learning_rate, step - skipped_steps + 1, stream_);
-    if (!gatherer_) share_values();
-  }
+  const Tensor squared_norm = gradient_norm_.squared(reducer_.sums(), stream_);
+  sum_losses();
+  optimizer_.step(reducer_.sums(), squared_norm, loss_2_.slice(0, 0, 1), result.learning_rate, step, stream_);
+  if (!gatherer_) share_values();
   return result;
 }
 
-void TrainingEngine::sum_losses(StepResult& result) {
+void TrainingEngine::sum_losses() {
   // Of a pipeline only the last stage has any.
   for (Communicator* const axis : {&mesh_.data(), &mesh_.pipeline()})
     axis->wait(axis->all_reduce(loss_2_, ReduceOp::kSum, stream_), stream_);
-  const auto mean = [&](int i) {
-    return static_cast<double>(loss_2_.data<float>()[i]) / static_cast<double>(result.size.targets);
-  };
-  result.objective = mean(0);
-  result.loss = mean(1);
+}
+
+StepOutcome TrainingEngine::outcome() {
+  const std::vector<float> losses = host_copy<float>(loss_2_, stream_);
+  const std::vector<float> norm = host_copy<float>(optimizer_.gradient_norm(), stream_);
+  const std::vector<std::int32_t> counts = host_copy<std::int32_t>(optimizer_.counts(), stream_);
+  const auto targets = static_cast<double>(targets_);
+  return {.objective = losses[0] / targets,
+          .loss = losses[1] / targets,
+          .grad_norm = norm.front(),
+          .skipped_steps = counts[kSkippedSteps],
+          .last_skipped_step = counts[kLastSkippedStep]};
 }
 
 }  // namespace trireme

@@ -4,27 +4,35 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "kernels/buffer.h"
+#include "kernels/stream.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_gatherer.h"
 #include "parallel/sharded_layout.h"
 #include "trainer/config.h"
 #include "trainer/optim/adamw.h"
-#include "trainer/optim/grad_clip.h"
+#include "trainer/optim/grad_norm.h"
 #include "trainer/task.h"
 
 namespace trireme {
 
-// What a step did; the same on every rank.
+// What is known of a step as soon as the device has been told of it; the same on every rank.
 struct StepResult {
   StepSize size;
+  double learning_rate = 0.0;
+};
+
+// What came of it, and of those before; the same on every rank.
+struct StepOutcome {
   double objective = 0.0;  // what is minimised: nats per token, of the global batch
   double loss = 0.0;       // the same without label smoothing
   double grad_norm = 0.0;  // before clipping
-  double learning_rate = 0.0;
-  bool finite = true;  // otherwise the step changed nothing
+  // Steps that changed nothing, because their loss or gradient was not a finite number, and the last of them.
+  std::int64_t skipped_steps = 0;
+  std::int64_t last_skipped_step = 0;
 };
 
 // The mesh that a config asks for.
@@ -35,8 +43,11 @@ MeshShape mesh_shape(const ParallelConfig& config);
 class TrainingEngine {
  public:
   // `world` outlives the engine.  Throws UserError for a config or data that cannot be trained from.
-  TrainingEngine(const Config& config, Communicator& world);
+  TrainingEngine(const Config& config, Communicator& world, Device device = {});
 
+  // Where the model lies, and is trained.
+  Device device() const { return stream_.device(); }
+  Stream stream() const { return stream_; }
   Mesh& mesh() { return mesh_; }
   Task& task() { return *task_; }
   AdamW& optimizer() { return optimizer_; }
@@ -51,37 +62,43 @@ class TrainingEngine {
   // Brings the ranks' parts together.  After the values, of this rank's parts at least, were written from
   // outside.
   void share_values();
-  // All values of this rank's share of the parameters, laid out as in task().parameters(); valid until the
-  // next step.
-  Tensor gather_values();
+  // All values of this rank's share of the parameters, laid out as in task().parameters(), in the host's
+  // memory; waits for them.
+  std::vector<float> gather_values();
   // Gathers values first, if ranks share them: sequences to validate on are not the same number on each rank.
   Validation validate();
   // Memory that this rank's parameters, gradients and moments take at this moment.
   std::int64_t resident_bytes() const {
     return task_->parameters().resident_bytes() + reducer_.resident_bytes() + optimizer_.resident_bytes();
   }
-  // Begins to read, behind so many samples.  Once, before steps.
-  void start(std::int64_t samples_consumed) { task_->start(samples_consumed); }
-  // The step number `step` (from 0), before which so many were skipped because they were not finite.
-  StepResult step(std::int64_t step, std::int64_t skipped_steps);
+  // Begins to read, behind so many samples, as many steps and those of them that were skipped.  Once, before
+  // steps.
+  void start(std::int64_t samples_consumed, std::int64_t steps, std::int64_t skipped_steps);
+  // The step number `step`, from 0.  Doesn't wait for a device to do it.
+  StepResult step(std::int64_t step);
+  // Of the last step: waits until the device has done it.
+  StepOutcome outcome();
 
  private:
-  // What gather_values() and the pass before have gathered.
+  void hold_values();
+  // What hold_values() and the pass before have gathered.
   void drop_values();
-  void sum_losses(StepResult& result);
+  void sum_losses();
 
   const Config config_;
+  const DeviceStream compute_;
+  const Stream stream_;
   Mesh mesh_;
-  Stream stream_;
   const std::unique_ptr<Task> task_;
   const std::optional<ShardedLayout> shards_;
   std::optional<ParameterGatherer> gatherer_;
   GradientReducer reducer_;
   AdamW optimizer_;
-  GradientClip clip_;
+  GradientNorm gradient_norm_;
   std::optional<ParametersInUse> all_in_use_;
   Buffer loss_memory_;
-  Tensor loss_2_;  // this rank's sums over the step, see Task
+  Tensor loss_2_;             // sums over the step, see Task
+  std::int64_t targets_ = 0;  // of the last step
 };
 
 }  // namespace trireme

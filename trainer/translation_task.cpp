@@ -9,14 +9,16 @@
 
 namespace trireme {
 
-TranslationTask::TranslationTask(const Config& config, Mesh& mesh)
+TranslationTask::TranslationTask(const Config& config, Mesh& mesh, Stream stream)
     : config_(config),
       mesh_(mesh),
       training_data_(config.data.path, kTrainSplit),
       validation_data_(config.data.path, kValidationSplit),
       tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
       options_(TransformerOptions::from_config(config.model, training_data_.vocab_size())),
-      model_(options_, ParameterMemory::kValuesAndGradients, share_of_model(config.parallel, options_, mesh)),
+      model_(options_, ParameterMemory::kValuesAndGradients,
+             share_of_model(config.parallel, options_, mesh, stream)),
+      upload_(stream),
       runner_(pipeline_runner(config.parallel, mesh)) {
   check_pairs(training_data_, config_.model.context);
   check_pairs(validation_data_, config_.model.context);
@@ -60,9 +62,12 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& r
   do {
     batches_.push_back(loader_->next());
   } while (!batches_.back().ends_step);
+  upload_.begin();
+  tensors_.clear();
+  for (const PairBatch& batch : batches_) tensors_.push_back(tensors_of(batch, upload_));
   const auto microbatch = [&](int i) -> Microbatch<PairTensors> {
     const PairBatch& batch = batches_[static_cast<std::size_t>(i)];
-    return {.tensors = tensors_of(batch),
+    return {.tensors = tensors_[static_cast<std::size_t>(i)],
             .pass = {.dropout = {.probability = options_.dropout,
                                  .attention_probability = options_.attention_dropout,
                                  .seed = static_cast<std::uint64_t>(config_.run.seed),
@@ -97,8 +102,8 @@ Validation TranslationTask::validate() {
         model_, [&](int) { return microbatch; }, loss_1);
     runner_.run_forward(stage, /*num_microbatches=*/1, pass.stream);
   };
-  const double loss =
-      evaluate_pairs(forward_loss, validation_data_, config_.train.eval_sequences, tokens, mesh_.data());
+  const double loss = evaluate_pairs(forward_loss, validation_data_, config_.train.eval_sequences, tokens,
+                                     mesh_.data(), model_.stream());
   Validation result{.loss = from_last_stage(loss, mesh_)};
   result.mean_loops = mean_loops(loops, mesh_.data());
   if (const std::int64_t pairs = config_.train.eval_translations; pairs > 0) {

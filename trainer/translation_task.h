@@ -11,12 +11,13 @@
 #include "trainer/model/encoder_decoder.h"
 #include "trainer/model_stage.h"
 #include "trainer/task.h"
+#include "trainer/token_upload.h"
 
 namespace trireme {
 
 class TranslationTask : public Task {
  public:
-  TranslationTask(const Config& config, Mesh& mesh);
+  TranslationTask(const Config& config, Mesh& mesh, Stream stream = {});
 
   ParameterBuffer& parameters() override { return model_.parameters(); }
   std::string model_json() const override { return model_.options().to_json(); }
@@ -47,10 +48,12 @@ class TranslationTask : public Task {
   std::unique_ptr<Tokenizer> tokenizer_;
   const TransformerOptions options_;
   EncoderDecoder model_;
+  TokenUpload upload_;
   PipelineRunner runner_;
   int num_slots_ = 0;
   std::unique_ptr<PairLoader> loader_;
-  std::vector<PairBatch> batches_;  // of the step
+  std::vector<PairBatch> batches_;    // of the step
+  std::vector<PairTensors> tensors_;  // of each
 };
 
 }  // namespace trireme

@@ -1,20 +1,46 @@
 #include "kernels/adamw.h"
 
-#include "kernels/adamw_factors.h"
+#include <cmath>
+#include <limits>
+
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/parallel_for.h"
 
 TRIREME_BEGIN_ISA
 
-void adamw_step(Tensor param, Tensor m, Tensor v, Tensor grad, Tensor gradient_scale,
-                const AdamWOptions& options, Stream) {
+void begin_update(Tensor factors, Tensor counts, Tensor norm_1, Tensor sum_of_squares_1, Tensor loss_1,
+                  float max_norm, std::int64_t step, const AdamWOptions& options, Stream) {
+  float* const factor = factors.data<float>();
+  std::int32_t* const count = counts.data<std::int32_t>();
+  const double norm = std::sqrt(static_cast<double>(*sum_of_squares_1.data<float>()));
+  *norm_1.data<float>() = static_cast<float>(norm);
+  if (!std::isfinite(norm) || !std::isfinite(*loss_1.data<float>())) {
+    factor[kGradientScale] = factor[kRate] = factor[kInverseRoot] = std::numeric_limits<float>::quiet_NaN();
+    ++count[kSkippedSteps];
+    count[kLastSkippedStep] = static_cast<std::int32_t>(step);
+    return;
+  }
+  const auto t = static_cast<double>(++count[kUpdates]);
+  const double correction1 = 1.0 - std::pow(static_cast<double>(options.beta1), t);
+  const double correction2 = 1.0 - std::pow(static_cast<double>(options.beta2), t);
+  const double most = max_norm;
+  factor[kGradientScale] = most > 0.0 && norm > most ? static_cast<float>(most / norm) : 1.0F;
+  factor[kRate] = static_cast<float>(options.learning_rate / correction1);
+  factor[kInverseRoot] = static_cast<float>(1.0 / std::sqrt(correction2));
+}
+
+void adamw_step(Tensor param, Tensor m, Tensor v, Tensor grad, Tensor factors, const AdamWOptions& by,
+                Stream) {
   float* const params = param.data<float>();
   float* const ms = m.data<float>();
   float* const vs = v.data<float>();
   const float* const grads = grad.data<float>();
 
-  const AdamWFactors by(options);
-  const float scale = gradient_scale.data<float>()[0];
+  const float scale = factors.data<float>()[kGradientScale];
+  const float rate = factors.data<float>()[kRate];
+  const float inverse_root = factors.data<float>()[kInverseRoot];
+  const float decay = by.learning_rate * by.weight_decay;
+  if (std::isnan(scale)) return;
 
   parallel_for(param.num_elements(), 1 << 14, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
@@ -24,8 +50,7 @@ void adamw_step(Tensor param, Tensor m, Tensor v, Tensor grad, Tensor gradient_s
       const float new_v = by.beta2 * vs[i] + (1.0F - by.beta2) * (g * g);
       ms[i] = new_m;
       vs[i] = new_v;
-      params[i] -=
-          by.rate * new_m / (__builtin_sqrtf(new_v) * by.inverse_root + by.epsilon) + by.decay * params[i];
+      params[i] -= rate * new_m / (__builtin_sqrtf(new_v) * inverse_root + by.epsilon) + decay * params[i];
     }
   });
 }

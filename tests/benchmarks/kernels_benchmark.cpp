@@ -300,9 +300,10 @@ BENCHMARK_CAPTURE(embedding, backward, true)->UseRealTime();
 void adamw(benchmark::State& state) {
   const std::int64_t n = 124'439'808 / 4;
   Tensors make;
-  const Tensor param = make({n}), m = make({n}), v = make({n}), grad = make({n}), scale = make({1});
+  const Tensor param = make({n}), m = make({n}), v = make({n}), grad = make({n});
+  const Tensor factors = make({kNumAdamWFactors});
   fill(v, 1.0F, {});
-  for (auto _ : state) adamw_step(param, m, v, grad, scale, {.learning_rate = 1e-6F, .step = 10}, {});
+  for (auto _ : state) adamw_step(param, m, v, grad, factors, {.learning_rate = 1e-6F}, {});
   report_bytes(state, 7.0 * static_cast<double>(n));
 }
 BENCHMARK(adamw)->UseRealTime()->Unit(benchmark::kMillisecond);

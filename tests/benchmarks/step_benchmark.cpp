@@ -12,7 +12,7 @@
 #include "parallel/self_communicator.h"
 #include "trainer/model/transformer.h"
 #include "trainer/optim/adamw.h"
-#include "trainer/optim/grad_clip.h"
+#include "trainer/optim/grad_norm.h"
 
 namespace trireme {
 namespace {
@@ -32,7 +32,7 @@ void BM_Gpt2Step(benchmark::State& state) {
   model.parameters().initialize(1);
   model.allocate({.batch = batch, .sequence = sequence, .training = true});
   AdamW optimizer(model.parameters(), OptimConfig{});
-  GradientClip clip(1.0);
+  GradientNorm norm({{0, model.parameters().num_elements()}}, {});
   SelfCommunicator communicator;
   GradientReducer reducer(model.parameters(), communicator, 25 << 20);
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(batch * sequence + 1));
@@ -51,8 +51,8 @@ void BM_Gpt2Step(benchmark::State& state) {
     model.forward_backward(loss, inputs, targets, 1.0F / static_cast<float>(batch * sequence), reducer,
                            {.batch = batch, .sequence = sequence, .stream = stream});
     reducer.finish(stream);
-    clip.measure(model.parameters().gradients(), stream);
-    optimizer.step(clip.scale(), 1e-4, ++step, stream);
+    const Tensor gradients = model.parameters().gradients();
+    optimizer.step(gradients, norm.squared(gradients, stream), loss, 1e-4, ++step, stream);
   }
   const double tokens_done = static_cast<double>(state.iterations() * batch * sequence);
   state.counters["tokens/s"] = benchmark::Counter(tokens_done, benchmark::Counter::kIsRate);

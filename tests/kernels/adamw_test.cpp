@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -20,11 +21,11 @@ TEST(AdamW, SeveralSteps) {
     reference::Array expected_m = m.doubles();
     reference::Array expected_v = v.doubles();
     for (std::int64_t step = 1; step <= 4; ++step) {
-      const AdamWOptions options{.learning_rate = 0.01F, .weight_decay = 0.1F, .step = step};
+      const AdamWOptions options{.learning_rate = 0.01F, .weight_decay = 0.1F};
       const Operand grad = Operand::random({n}, 10 + static_cast<std::uint64_t>(step));
-      const Operand scale = Operand::of({0.25F});
-      adamw_step(param, m, v, grad, scale, options, test_stream());
-      reference::adamw_step(expected, expected_m, expected_v, grad.doubles(), 0.25, options);
+      const Operand factors = Operand::of(reference::adamw_factors(0.25, options, step));
+      adamw_step(param, m, v, grad, factors, options, test_stream());
+      reference::adamw_step(expected, expected_m, expected_v, grad.doubles(), 0.25, options, step);
       grad.expect_guards("grad");
     }
     param.expect_near(expected, 1e-6, "param");
@@ -34,11 +35,12 @@ TEST(AdamW, SeveralSteps) {
 }
 
 TEST(AdamW, LateStepsHaveNoBias) {
-  const AdamWOptions options{.learning_rate = 1.0F, .epsilon = 0.0F, .step = 100000000};
+  const AdamWOptions options{.learning_rate = 1.0F, .epsilon = 0.0F};
   const Operand param = Operand::of({0.0F});
   const Operand m = Operand::of({0.5F});
   const Operand v = Operand::of({4.0F});
-  adamw_step(param, m, v, Operand::of({0.5F}), Operand::of({1.0F}), options, test_stream());
+  const Operand factors = Operand::of(reference::adamw_factors(1.0, options, 100000000));
+  adamw_step(param, m, v, Operand::of({0.5F}), factors, options, test_stream());
   EXPECT_NEAR(param.floats()[0], -0.5 / std::sqrt(0.95 * 4.0 + 0.05 * 0.25), 1e-6);
 }
 
@@ -49,15 +51,64 @@ TEST(AdamW, NanAndInfAreSeen) {
     const Operand param = Operand::random({50}, 2);
     const Operand m = Operand::zeros({50});
     const Operand v = Operand::zeros({50});
-    adamw_step(param, m, v, grad, Operand::of({1.0F}), {.learning_rate = 0.1F}, test_stream());
+    const AdamWOptions options{.learning_rate = 0.1F};
+    const Operand factors = Operand::of(reference::adamw_factors(1.0, options, 1));
+    adamw_step(param, m, v, grad, factors, options, test_stream());
     for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(std::isnan(param.floats()[i]), i == 17) << i;
   }
+}
+
+// What begin_update says of one step after another, whose squared norm and loss these are.
+struct Decisions {
+  Operand factors = Operand::zeros({kNumAdamWFactors});
+  Operand counts = Operand::of(reference::Tokens(kNumUpdateCounts, 0), {kNumUpdateCounts});
+  Operand norm = Operand::zeros({1});
+
+  void decide(float squared_norm, float loss, float max_norm, std::int64_t step, const AdamWOptions& options) {
+    begin_update(factors, counts, norm, Operand::of({squared_norm}), Operand::of({loss}), max_norm, step,
+                 options, test_stream());
+  }
+};
+
+TEST(AdamW, DecidesAboutEachStep) {
+  const AdamWOptions options{.learning_rate = 0.01F, .beta1 = 0.8F, .beta2 = 0.9F};
+  Decisions decisions;
+  decisions.decide(16.0F, 1.0F, /*max_norm=*/2.0F, /*step=*/7, options);
+  decisions.factors.expect_near(
+      [&] {
+        const auto factors = reference::adamw_factors(0.5, options, 1);
+        return reference::Array(factors.begin(), factors.end());
+      }(),
+      1e-7, "factors");
+  EXPECT_EQ(decisions.norm.floats()[0], 4.0F);
+  decisions.decide(16.0F, 1.0F, /*max_norm=*/8.0F, /*step=*/8, options);
+  EXPECT_EQ(decisions.factors.floats()[kGradientScale], 1.0F);
+  decisions.decide(16.0F, 1.0F, /*max_norm=*/0.0F, /*step=*/9, options);
+  EXPECT_EQ(decisions.factors.floats(), reference::adamw_factors(1.0, options, 3));
+  EXPECT_EQ(decisions.counts.tokens(), (reference::Tokens{3, 0, 0}));
+}
+
+TEST(AdamW, StepsThatAreNotFiniteChangeNothing) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  const AdamWOptions options{.learning_rate = 0.1F, .weight_decay = 0.1F};
+  Decisions decisions;
+  std::int32_t step = 0;
+  for (const auto& [squared_norm, loss] : {std::pair{nan, 1.0F}, {inf, 1.0F}, {1.0F, nan}, {1.0F, inf}}) {
+    decisions.decide(squared_norm, loss, 1.0F, ++step, options);
+    const Operand param = Operand::random({50}, 2), m = Operand::random({50}, 3), v = Operand::random({50}, 4);
+    const auto before = param.floats();
+    adamw_step(param, m, v, Operand::random({50}, 1), decisions.factors, options, test_stream());
+    EXPECT_EQ(param.floats(), before);
+    EXPECT_EQ(m.floats(), Operand::random({50}, 3).floats());
+    EXPECT_EQ(v.floats(), Operand::random({50}, 4).floats());
+  }
+  EXPECT_EQ(decisions.counts.tokens(), (reference::Tokens{0, 4, 4}));
 }
 
 TEST(AdamWDeathTest, LengthsDiffer) {
   const Operand x = Operand::zeros({5});
   const Operand y = Operand::zeros({4});
-  EXPECT_DEATH(adamw_step(x, x, x, y, Operand::of({1.0F}), {}, test_stream()),
+  EXPECT_DEATH(adamw_step(x, x, x, y, Operand::of({1.0F, 1.0F, 1.0F}), {}, test_stream()),
                "adamw_step: grad is \\[4\\], \\[5\\] expected");
 }
 

@@ -13,7 +13,7 @@
 #include "tests/trainer/golden/golden.h"
 #include "trainer/model/transformer.h"
 #include "trainer/optim/adamw.h"
-#include "trainer/optim/grad_clip.h"
+#include "trainer/optim/grad_norm.h"
 #include "trainer/optim/lr_schedule.h"
 
 namespace trireme {
@@ -58,7 +58,7 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
                            .weight_decay = 0.1,
                            .grad_clip = 1.0};
   AdamW optimizer(model.parameters(), config);
-  GradientClip clip(config.grad_clip);
+  GradientNorm gradient_norm({{0, model.parameters().num_elements()}}, {});
   SelfCommunicator communicator;
   GradientReducer reducer(model.parameters(), communicator, 1 << 14);
   const Stream stream;
@@ -95,8 +95,10 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
     reducer.begin(/*is_last_microbatch=*/true);
     model.forward_backward(loss, tokens_BT, targets_BT, 1.0F / (kBatch * kContext), reducer, pass);
     reducer.finish(stream);
-    const double norm = clip.measure(model.parameters().gradients(), stream);
-    optimizer.step(clip.scale(), learning_rate_at(config, step, kSteps), step + 1, stream);
+    const Tensor gradients = model.parameters().gradients();
+    optimizer.step(gradients, gradient_norm.squared(gradients, stream), loss,
+                   learning_rate_at(config, step, kSteps), step + 1, stream);
+    const double norm = *optimizer.gradient_norm().data<float>();
 
     expect_golden_step(golden, step, loss_sum / (kBatch * kContext), norm);
   }

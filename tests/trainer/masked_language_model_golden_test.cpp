@@ -8,13 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/elementwise.h"
+#include "kernels/padding.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/self_communicator.h"
 #include "tests/trainer/golden/golden.h"
-#include "trainer/model/encoder_decoder.h"
 #include "trainer/model/masked_language_model.h"
 #include "trainer/optim/adamw.h"
-#include "trainer/optim/grad_clip.h"
+#include "trainer/optim/grad_norm.h"
 #include "trainer/optim/lr_schedule.h"
 
 namespace trireme {
@@ -46,7 +46,7 @@ struct Sequences {
             static_cast<std::int32_t>((tokens[static_cast<std::size_t>(rows.back())] + t + 1) % kVocabulary));
       }
     }
-    fill_padding_documents(tensor(documents, {kBatch, kContext}), tensor(lengths, {kBatch}));
+    mark_padding(tensor(documents, {kBatch, kContext}), tensor(lengths, {kBatch}), /*padding=*/1, {});
   }
   static Tensor tensor(std::vector<std::int32_t>& numbers, Shape shape) {
     return {numbers.data(), DType::kInt32, shape};
@@ -90,7 +90,7 @@ TEST_P(MaskedLanguageModelGolden, TwentyStepsFollowPyTorch) {
                            .weight_decay = 0.1,
                            .grad_clip = 0.0};
   AdamW optimizer(model.parameters(), config);
-  GradientClip clip(config.grad_clip);
+  GradientNorm gradient_norm({{0, model.parameters().num_elements()}}, {});
   SelfCommunicator communicator;
   GradientReducer reducer(model.parameters(), communicator, 1 << 14);
   const Stream stream;
@@ -108,8 +108,10 @@ TEST_P(MaskedLanguageModelGolden, TwentyStepsFollowPyTorch) {
                            sequences.masked(), 1.0F / static_cast<float>(sequences.num_targets()), reducer,
                            pass);
     reducer.finish(stream);
-    const double norm = clip.measure(model.parameters().gradients(), stream);
-    optimizer.step(clip.scale(), learning_rate_at(config, step, kSteps), step + 1, stream);
+    const Tensor gradients = model.parameters().gradients();
+    optimizer.step(gradients, gradient_norm.squared(gradients, stream), {&loss, DType::kFloat32, {1}},
+                   learning_rate_at(config, step, kSteps), step + 1, stream);
+    const double norm = *optimizer.gradient_norm().data<float>();
     expect_golden_step(golden, step, loss / static_cast<double>(sequences.num_targets()), norm);
   }
 

@@ -15,7 +15,7 @@
 #include "tests/trainer/golden/golden.h"
 #include "trainer/model/encoder_decoder.h"
 #include "trainer/optim/adamw.h"
-#include "trainer/optim/grad_clip.h"
+#include "trainer/optim/grad_norm.h"
 #include "trainer/optim/lr_schedule.h"
 
 namespace trireme {
@@ -100,7 +100,7 @@ TEST_P(TranslationGolden, TwentyStepsFollowPyTorch) {
                            .weight_decay = 0.1,
                            .grad_clip = 0.0};
   AdamW optimizer(model.parameters(), config);
-  GradientClip clip(config.grad_clip);
+  GradientNorm gradient_norm({{0, model.parameters().num_elements()}}, {});
   SelfCommunicator communicator;
   GradientReducer reducer(model.parameters(), communicator, 1 << 14);
   const Stream stream;
@@ -114,8 +114,10 @@ TEST_P(TranslationGolden, TwentyStepsFollowPyTorch) {
     model.forward_backward({&loss, DType::kFloat32, {1}}, pairs.tensors(),
                            1.0F / static_cast<float>(pairs.num_targets), reducer, pass);
     reducer.finish(stream);
-    const double norm = clip.measure(model.parameters().gradients(), stream);
-    optimizer.step(clip.scale(), learning_rate_at(config, step, kSteps), step + 1, stream);
+    const Tensor gradients = model.parameters().gradients();
+    optimizer.step(gradients, gradient_norm.squared(gradients, stream), {&loss, DType::kFloat32, {1}},
+                   learning_rate_at(config, step, kSteps), step + 1, stream);
+    const double norm = *optimizer.gradient_norm().data<float>();
     expect_golden_step(golden, step, loss / static_cast<double>(pairs.num_targets), norm);
   }
 

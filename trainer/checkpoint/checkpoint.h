@@ -41,7 +41,7 @@ struct CheckpointPieces {
 // some.
 struct CheckpointTensor {
   std::string name;
-  Tensor values;  // this rank's memory
+  Tensor values;  // this rank's memory; a device has done what it was given to do with it
   CheckpointPieces pieces;
 };
 

@@ -6,6 +6,9 @@
 
 #include <glog/logging.h>
 
+#include "kernels/elementwise.h"
+#include "kernels/paged_buffer.h"
+#include "kernels/stream.h"
 #include "trainer/checkpoint/agreement.h"
 #include "trainer/checkpoint/stretch_messages.h"
 
@@ -28,6 +31,40 @@ void for_each_in(const FlatRange& range, const std::vector<Piece>& pieces, const
     body(Piece{.whole = begin, .own = piece->own + begin - piece->whole, .size = end - begin});
   }
 }
+
+// A tensor in the host's memory: itself or, of one on a device, a copy of its pieces.
+class OnHost {
+ public:
+  explicit OnHost(const CheckpointTensor& tensor) : original_(tensor), copy_(tensor) {
+    if (is_original()) return;
+    const Tensor& values = original_.values;
+    memory_ = PagedBuffer(values.num_elements() * size_bytes(values.dtype()), Pages::kSmall);
+    copy_.values = memory_.tensor(values.dtype(), values.shape());
+  }
+
+  const CheckpointTensor& tensor() const { return copy_; }
+  void from_device() const { copy_pieces(copy_.values, original_.values); }
+  void to_device() const { copy_pieces(original_.values, copy_.values); }
+
+ private:
+  bool is_original() const { return original_.values.device().is_cpu(); }
+
+  void copy_pieces(const Tensor& to, const Tensor& from) const {
+    if (is_original()) return;
+    const DeviceStream stream(original_.values.device());
+    for (const auto* pieces : {&original_.pieces.owned, &original_.pieces.copies}) {
+      for (const Piece& piece : *pieces) {
+        const std::int64_t end = piece.own + piece.size;
+        copy(to.slice(0, piece.own, end), from.slice(0, piece.own, end), stream);
+      }
+    }
+    Stream(stream).synchronize();
+  }
+
+  const CheckpointTensor& original_;
+  CheckpointTensor copy_;
+  PagedBuffer memory_;
+};
 
 std::span<float> memory_of(const Piece& piece, const CheckpointTensor& tensor) {
   CHECK_LE(piece.own + piece.size, tensor.values.num_elements()) << tensor.name;
@@ -154,11 +191,14 @@ struct GatheredWindow {
 
 }  // namespace
 
-std::optional<std::string> gather_slices(const CheckpointTensor& tensor,
+std::optional<std::string> gather_slices(const CheckpointTensor& original,
                                          const std::vector<CheckpointEntry>& layout,
                                          const SliceWindows& windows,
                                          const std::function<void(std::span<const float>)>& take,
                                          Communicator& communicator) {
+  const OnHost on_host(original);
+  on_host.from_device();
+  const CheckpointTensor& tensor = on_host.tensor();
   std::optional<std::string> failure;  // of this rank
   std::vector<float> values;
   for (int round = 0; round < windows.num_rounds(); ++round) {
@@ -186,9 +226,11 @@ std::optional<std::string> gather_slices(const CheckpointTensor& tensor,
   return agree_on(failure, communicator);
 }
 
-std::optional<std::string> scatter_slices(const CheckpointTensor& tensor, const SliceWindows& windows,
+std::optional<std::string> scatter_slices(const CheckpointTensor& original, const SliceWindows& windows,
                                           const std::function<void(const FlatRange&, std::span<float>)>& fill,
                                           Communicator& communicator) {
+  const OnHost on_host(original);
+  const CheckpointTensor& tensor = on_host.tensor();
   std::vector<float> values;
   for (int round = 0; round < windows.num_rounds(); ++round) {
     const FlatRange range = windows.window(communicator.rank(), round);
@@ -212,6 +254,7 @@ std::optional<std::string> scatter_slices(const CheckpointTensor& tensor, const 
       messages.finish();
     }
   }
+  on_host.to_device();
   return std::nullopt;
 }
 

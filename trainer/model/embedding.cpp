@@ -71,7 +71,7 @@ Dropout Embedding::dropout(const Pass& pass) const {
 Tensor Embedding::types_of(const Activations& activations, const Pass& pass) const {
   if (pass.token_types_BT) return pass.token_types_BT;
   const Tensor types = pass.rows_of(activations.first_type_N);
-  std::fill_n(types.data<std::int32_t>(), pass.rows(), 0);
+  fill(types, 0.0F, pass.stream);
   return types.view({pass.batch, pass.sequence});
 }
 

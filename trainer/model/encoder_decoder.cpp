@@ -5,6 +5,7 @@
 #include <glog/logging.h>
 
 #include "kernels/elementwise.h"
+#include "kernels/padding.h"
 
 namespace trireme {
 namespace {
@@ -17,22 +18,11 @@ LayerRange layers_between(LayerRange part, std::int64_t begin, std::int64_t end)
 
 }  // namespace
 
-void fill_padding_documents(Tensor documents_BS, Tensor lengths_B) {
-  const std::int64_t sequence = documents_BS.dim(1);
-  for (std::int64_t b = 0; b < documents_BS.dim(0); ++b) {
-    const std::int64_t length = lengths_B.data<std::int32_t>()[b];
-    CHECK(0 < length && length <= sequence) << "a source of " << length << " tokens in a row of " << sequence;
-    std::int32_t* const row = documents_BS.data<std::int32_t>() + b * sequence;
-    std::fill(row, row + length, 0);
-    std::fill(row + length, row + sequence, 1);
-  }
-}
-
 EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemory memory,
                                const ModelShare& share)
-    : options_(options), ranks_(share.tensor, options.kv_heads) {
+    : options_(options), stream_(share.stream), ranks_(share.tensor, options.kv_heads) {
   add_chunks(share);
-  parameters_.allocate(memory);
+  parameters_.allocate(memory, stream_.device());
   count_weights(share);
 }
 
@@ -52,7 +42,7 @@ void EncoderDecoder::add_chunks(const ModelShare& share) {
                                          .part = in_encoder,
                                          .first_layer = 2 * options_.layers + 1,
                                          .causal = false},
-                            ranks_);
+                            ranks_, stream_);
       if (options_.tied_source_embedding && chunk.encoder->is_first()) table = chunk.encoder->token_table();
     }
     if (const LayerRange in_decoder = layers_between(part, sources, layers); in_decoder.size() > 0) {
@@ -62,7 +52,7 @@ void EncoderDecoder::add_chunks(const ModelShare& share) {
                                          .layers = options_.layers,
                                          .part = in_decoder,
                                          .cross_attention = true},
-                            ranks_, table);
+                            ranks_, stream_, table);
       if (chunk.decoder->is_first()) table = chunk.decoder->token_table();
       if (chunk.decoder->is_last()) loss_.emplace(parameters_, options_, table, ranks_, table_prefix);
     }
@@ -129,11 +119,12 @@ void EncoderDecoder::allocate(const Limits& limits) {
     dmemory_MC_ = rows(source);
     dhidden_NC_ = rows(target);
   };
-  Arena measure = Arena::measuring();
+  const Device device = stream_.device();
+  Arena measure = Arena::measuring(device);
   plan(measure);
-  arena_ = std::make_unique<Arena>(measure.size_bytes());
+  arena_ = std::make_unique<Arena>(measure.size_bytes(), device);
   plan(*arena_);
-  std::fill_n(target_documents_.data<std::int32_t>(), target.rows(), 0);
+  fill(target_documents_, 0.0F, stream_);
 }
 
 EncoderDecoder::Passes::Passes(const EncoderDecoder& model, const PairTensors& pairs, const Pass& pass)
@@ -158,7 +149,7 @@ Pass EncoderDecoder::encoder_pass(Tensor sources_BS, Tensor source_lengths_B, co
               .attention_observer = pass.attention_observer,
               .stream = pass.stream};
   result.documents_BT = result.rows_of(source_documents_).view(sources_BS.shape());
-  fill_padding_documents(result.documents_BT, source_lengths_B);
+  mark_padding(result.documents_BT, source_lengths_B, /*padding=*/1, pass.stream);
   return result;
 }
 
@@ -223,8 +214,8 @@ void EncoderDecoder::add_ponder_loss(Tensor loss_1, const PairTensors& pairs, fl
                                      const Passes& passes) {
   if (!options_.halting) return;
   const Tensor counted = passes.encoding.rows_of(counted_sources_);
-  const std::int32_t* const documents = passes.encoding.documents_BT.data<std::int32_t>();
-  for (std::int64_t i = 0; i < passes.encoding.rows(); ++i) counted.data<std::int32_t>()[i] = -documents[i];
+  mark_padding(counted.view(pairs.sources_BS.shape()), pairs.source_lengths_B, /*padding=*/-1,
+               passes.encoding.stream);
   whole().encoder->add_ponder_loss(loss_1, counted, scale, passes.encoding);
   whole().decoder->add_ponder_loss(loss_1, pairs.target_outputs_BT, scale, passes.decoding);
 }

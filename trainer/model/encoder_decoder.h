@@ -51,6 +51,8 @@ class EncoderDecoder {
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }
+  // Of its share: where passes run.
+  Stream stream() const { return stream_; }
 
   // Makes the activation memory of all passes up to these limits, in place of an earlier one.
   void allocate(const Limits& limits);
@@ -116,6 +118,7 @@ class EncoderDecoder {
   void add_ponder_loss(Tensor loss_1, const PairTensors& pairs, float scale, const Passes& passes);
 
   TransformerOptions options_;
+  Stream stream_;
   TensorRanks ranks_;
   ParameterBuffer parameters_;
   std::deque<Chunk> chunks_;
@@ -132,8 +135,5 @@ class EncoderDecoder {
   Tensor dmemory_MC_;
   Tensor dhidden_NC_;
 };
-
-// Marks what stands behind each row's length as another document.
-void fill_padding_documents(Tensor documents_BS, Tensor lengths_B);
 
 }  // namespace trireme

@@ -4,6 +4,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/halting.h"
+#include "kernels/host_copy.h"
 #include "kernels/linear.h"
 
 namespace trireme {
@@ -60,17 +61,17 @@ void Halting::forward(Tensor mean_NC, const Pass& pass) const {
 }
 
 bool Halting::all_halted(const Pass& pass) const {
-  const std::int32_t* const loops = loops_N_.data<std::int32_t>();
-  return std::all_of(loops, loops + pass.rows(), [](std::int32_t count) { return count > 0; });
+  const auto loops = host_copy<std::int32_t>(pass.rows_of(loops_N_), pass.stream);
+  return std::all_of(loops.begin(), loops.end(), [](std::int32_t count) { return count > 0; });
 }
 
 void Halting::add_loss(Tensor loss_1, Tensor counted_N, float scale, const Pass& pass) const {
   ponder_loss(loss_1, pass.rows_of(dponder_N_), pass.rows_of(remainder_N_), pass.rows_of(loops_N_), counted_N,
               pass.ponder_cost, scale, pass.stream);
   if (pass.loop_count == nullptr) return;
-  const std::int32_t* const loops = loops_N_.data<std::int32_t>();
-  const std::int32_t* const counted = counted_N.data<std::int32_t>();
-  for (std::int64_t n = 0; n < pass.rows(); ++n) {
+  const auto loops = host_copy<std::int32_t>(pass.rows_of(loops_N_), pass.stream);
+  const auto counted = host_copy<std::int32_t>(counted_N, pass.stream);
+  for (std::size_t n = 0; n < loops.size(); ++n) {
     if (counted[n] < 0) continue;
     pass.loop_count->loops += loops[n];
     pass.loop_count->positions += 1.0;

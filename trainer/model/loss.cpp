@@ -5,6 +5,7 @@
 #include <glog/logging.h>
 
 #include "kernels/cross_entropy.h"
+#include "kernels/host_copy.h"
 #include "kernels/linear.h"
 #include "kernels/reduce.h"
 #include "trainer/model/embedding.h"
@@ -20,10 +21,16 @@ constexpr std::int64_t round_up(std::int64_t x, std::int64_t multiple) {
   return (x + multiple - 1) / multiple * multiple;
 }
 
-// The row's likeliest token; of several the first.
-std::int64_t likeliest(Tensor logits_NV, std::int64_t row) {
-  const float* const begin = logits_NV.slice(0, row, row + 1).data<float>();
-  return std::max_element(begin, begin + logits_NV.dim(1)) - begin;
+// Rows whose likeliest token, of several the first, is the target.
+std::int64_t count_hits(Tensor logits_NV, Tensor targets_N, Stream stream) {
+  const auto targets = host_copy<std::int32_t>(targets_N, stream);
+  std::int64_t hits = 0;
+  for (std::int64_t n = 0; n < targets_N.dim(0); ++n) {
+    const auto row = host_copy<float>(logits_NV.slice(0, n, n + 1), stream);
+    const auto likeliest = std::max_element(row.begin(), row.end()) - row.begin();
+    if (likeliest == targets[static_cast<std::size_t>(n)]) ++hits;
+  }
+  return hits;
 }
 
 }  // namespace
@@ -128,9 +135,7 @@ std::int64_t LanguageModelLoss::forward_and_count_hits(Tensor loss_1, Tensor hid
   for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
     const Tensor targets = targets_N.slice(0, begin, end);
     const Tensor logits_NV = forward_chunk(loss_1, hidden_NC.slice(0, begin, end), targets, pass);
-    for (std::int64_t n = 0; n < end - begin; ++n) {
-      if (likeliest(logits_NV, n) == targets.data<std::int32_t>()[n]) ++hits;
-    }
+    hits += count_hits(logits_NV, targets, pass.stream);
   });
   return hits;
 }

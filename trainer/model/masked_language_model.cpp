@@ -25,9 +25,12 @@ Tensor as_sequences(Tensor x_MC) {
 
 }  // namespace
 
-MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, ParameterMemory memory)
+MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, ParameterMemory memory,
+                                         Stream stream)
     : options_(options),
-      encoder_(parameters_, options, {.layers = options.layers, .causal = false}, TensorRanks::alone()),
+      stream_(stream),
+      encoder_(parameters_, options, {.layers = options.layers, .causal = false}, TensorRanks::alone(),
+               stream),
       transform_([&]() -> std::optional<OutputTransform> {
         if (!options.output_transform) return std::nullopt;
         return OutputTransform(parameters_, options);
@@ -36,7 +39,7 @@ MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, Para
   // Its linear layer, and the norm behind that.
   transform_range_ = {parameters_.range_of("output.transform").begin,
                       parameters_.range_of("output.norm").end};
-  parameters_.allocate(memory);
+  parameters_.allocate(memory, stream.device());
 }
 
 void MaskedLanguageModel::allocate(const PassLimits& limits, std::int64_t predictions) {
@@ -55,11 +58,12 @@ void MaskedLanguageModel::allocate(const PassLimits& limits, std::int64_t predic
     dgathered_MC_ = rows(head);
     dhidden_NC_ = rows(limits);
   };
-  Arena measure = Arena::measuring();
+  const Device device = stream_.device();
+  Arena measure = Arena::measuring(device);
   plan(measure);
-  arena_ = std::make_unique<Arena>(measure.size_bytes());
+  arena_ = std::make_unique<Arena>(measure.size_bytes(), device);
   plan(*arena_);
-  if (counted_N_) std::fill_n(counted_N_.data<std::int32_t>(), limits.rows(), 0);
+  if (counted_N_) fill(counted_N_, 0.0F, stream_);
 }
 
 Tensor MaskedLanguageModel::hidden_states(Tensor tokens_BT, const Pass& pass) {

@@ -24,19 +24,23 @@ struct MaskedTokens {
 
 class MaskedLanguageModel {
  public:
-  // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.
+  // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.  The
+  // model lies where the stream's device is.
   explicit MaskedLanguageModel(const TransformerOptions& options,
-                               ParameterMemory memory = ParameterMemory::kValuesAndGradients);
+                               ParameterMemory memory = ParameterMemory::kValuesAndGradients,
+                               Stream stream = {});
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }
+  // Where passes run.
+  Stream stream() const { return stream_; }
 
   // Makes the activation memory of all passes up to these limits that predict up to `predictions` tokens;
   // once.
   void allocate(const PassLimits& limits, std::int64_t predictions);
 
   // Every token sees its whole sequence, or document: where sequences are padded, the pass's documents keep
-  // what is padding apart (fill_padding_documents), and then it changes nothing.
+  // what is padding apart (mark_padding), and then it changes nothing.
   //
   // The output [N, C] of the last block, normalised; valid until the next pass.
   Tensor hidden_states(Tensor tokens_BT, const Pass& pass);
@@ -61,6 +65,7 @@ class MaskedLanguageModel {
   Tensor forward_head(Tensor hidden_NC, Tensor rows_M, const Pass& head);
 
   TransformerOptions options_;
+  Stream stream_;
   ParameterBuffer parameters_;
   TransformerStack encoder_;
   std::optional<OutputTransform> transform_;

@@ -1,4 +1,4 @@
-// Which share of a model a rank has.
+// Which share of a model a rank has, and where it computes it.
 #pragma once
 
 #include <cstdint>
@@ -6,19 +6,22 @@
 #include <set>
 #include <vector>
 
+#include "kernels/stream.h"
 #include "parallel/communicator.h"
 #include "parallel/layer_partition.h"
 #include "parallel/parameter_buffer.h"
 
 namespace trireme {
 
-// By default all of it.  The communicators outlive the model.
+// By default all of it, on the CPU.  The communicators, and who owns the stream, outlive the model.
 struct ModelShare {
   Communicator* tensor = nullptr;    // the ranks that share each layer; none: this one has them whole
   Communicator* pipeline = nullptr;  // the stages that share the layers; none: there is one
   // The layers of each part of the model, of all stages: part c p + s is chunk c of stage s of p (see
   // pipeline_schedule.h).  Of an encoder-decoder, its encoder's layers come first.  Empty: one part has all.
   std::vector<LayerRange> parts = {};
+  // What the model makes when it is constructed is made in its order, and lies on its device.
+  Stream stream = {};
 
   bool is_whole() const { return num_stages() == 1 && (tensor == nullptr || tensor->size() == 1); }
   int num_stages() const { return pipeline != nullptr ? pipeline->size() : 1; }

@@ -2,7 +2,10 @@
 
 #include <bit>
 #include <cmath>
+#include <initializer_list>
+#include <utility>
 
+#include "kernels/elementwise.h"
 #include "kernels/rope.h"
 #include "trainer/model/rope_frequencies.h"
 
@@ -34,7 +37,12 @@ void fill_alibi(Tensor slopes_H) {
 
 }  // namespace
 
-PositionTables::PositionTables(const TransformerOptions& options) {
+PositionTables::PositionTables(const TransformerOptions& options, Stream stream) {
+  make(options);
+  if (!stream.device().is_cpu()) move_to(stream);
+}
+
+void PositionTables::make(const TransformerOptions& options) {
   const auto floats = [&](std::int64_t count) { return count * size_bytes(DType::kFloat32); };
   if (options.loops > 1) {
     const Shape shape = {options.loops, options.width};
@@ -68,6 +76,25 @@ PositionTables::PositionTables(const TransformerOptions& options) {
     case Positions::kNone:
       break;
   }
+}
+
+void PositionTables::move_to(Stream stream) {
+  const Device device = stream.device();
+  const auto moved = [&](Buffer& memory, std::initializer_list<Tensor*> tables) {
+    Buffer there(memory.size_bytes(), device);
+    for (Tensor* const table : tables) {
+      if (!*table) continue;
+      const auto offset =
+          static_cast<const char*>(table->raw_data()) - static_cast<const char*>(memory.data());
+      const Tensor copied = there.tensor(table->dtype(), table->shape(), offset);
+      copy(copied, *table, stream);
+      *table = copied;
+    }
+    stream.synchronize();
+    memory = std::move(there);
+  };
+  moved(memory_, {&sinusoids_PC_, &rope_cos_PD_, &rope_sin_PD_, &alibi_slopes_H_});
+  moved(loop_memory_, {&loop_signals_LC_});
 }
 
 }  // namespace trireme

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/buffer.h"
+#include "kernels/stream.h"
 #include "kernels/tensor.h"
 #include "trainer/model/transformer_options.h"
 
@@ -9,7 +10,8 @@ namespace trireme {
 
 class PositionTables {
  public:
-  explicit PositionTables(const TransformerOptions& options);
+  // On the stream's device.
+  explicit PositionTables(const TransformerOptions& options, Stream stream = {});
 
   // Sines in even columns and cosines in odd ones, of wave lengths from 2 pi to 10000 2 pi ("Attention Is All
   // You Need", section 3.5).  Of positions `sinusoidal`; empty otherwise.
@@ -25,6 +27,10 @@ class PositionTables {
   Tensor alibi_slopes_H() const { return alibi_slopes_H_; }
 
  private:
+  // Makes the tables in the CPU's memory.
+  void make(const TransformerOptions& options);
+  void move_to(Stream stream);
+
   Buffer memory_;
   Tensor sinusoids_PC_;
   Buffer loop_memory_;

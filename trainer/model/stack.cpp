@@ -22,7 +22,7 @@ bool is_looped(const Parameter& parameter) {
 }
 
 TransformerStack::TransformerStack(ParameterBuffer& parameters, const TransformerOptions& options,
-                                   const StackOptions& stack, const TensorRanks& ranks,
+                                   const StackOptions& stack, const TensorRanks& ranks, Stream stream,
                                    const Parameter* shared_table)
     : ranks_(ranks),
       parameters_(parameters),
@@ -30,7 +30,7 @@ TransformerStack::TransformerStack(ParameterBuffer& parameters, const Transforme
       loops_(options.loops),
       is_pre_norm_(options.norm_placement == NormPlacement::kPre),
       is_last_(part_of(stack).end == stack.layers),
-      positions_(options),
+      positions_(options, stream),
       embedding_([&]() -> std::optional<Embedding> {
         if (part_of(stack).begin > 0) return std::nullopt;
         return Embedding(parameters, options, stack, positions_, ranks, shared_table);

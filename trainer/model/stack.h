@@ -22,9 +22,10 @@ bool is_looped(const Parameter& parameter);
 
 class TransformerStack {
  public:
-  // `shared_table` is the token table of a stack whose backward comes later.
+  // Constant tables are made in the order of `stream`.  `shared_table` is the token table of a stack whose
+  // backward comes later.
   TransformerStack(ParameterBuffer& parameters, const TransformerOptions& options, const StackOptions& stack,
-                   const TensorRanks& ranks, const Parameter* shared_table = nullptr);
+                   const TensorRanks& ranks, Stream stream = {}, const Parameter* shared_table = nullptr);
 
   // Without `training` the blocks share one set of activations; so they do, but for what is kept, where some
   // of it is recomputed.  What is shared, and what lives within one call, may be that of another part with

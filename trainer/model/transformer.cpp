@@ -24,11 +24,11 @@ std::int64_t count_multiplied(const TransformerOptions& options, const Parameter
 }  // namespace
 
 Transformer::Transformer(const TransformerOptions& options, ParameterMemory memory, const ModelShare& share)
-    : options_(options), ranks_(share.tensor, options.kv_heads) {
+    : options_(options), stream_(share.stream), ranks_(share.tensor, options.kv_heads) {
   for (int i = 0; i < share.num_chunks(); ++i) {
     chunks_.emplace_back(parameters_, options,
                          StackOptions{.layers = options.layers, .part = share.layers_of(i, options.layers)},
-                         ranks_);
+                         ranks_, stream_);
   }
   const Parameter* table = chunks_.front().token_table();
   if (chunks_.back().is_last()) {
@@ -39,7 +39,7 @@ Transformer::Transformer(const TransformerOptions& options, ParameterMemory memo
     tied_ =
         tie_across_stages(parameters_, table, share, {share.stage_of(0), share.stage_of(options.layers - 1)});
   }
-  parameters_.allocate(memory);
+  parameters_.allocate(memory, stream_.device());
   num_multiplied_ = share.is_whole() ? count_multiplied(options, parameters_)
                                      : Transformer(options, ParameterMemory::kNone).num_multiplied_;
 }
@@ -55,9 +55,10 @@ void Transformer::allocate(const PassLimits& limits) {
     if (limits.training)
       dhidden_NC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), options_.width});
   };
-  Arena measure = Arena::measuring();
+  const Device device = stream_.device();
+  Arena measure = Arena::measuring(device);
   plan(measure);
-  arena_ = std::make_unique<Arena>(measure.size_bytes());
+  arena_ = std::make_unique<Arena>(measure.size_bytes(), device);
   plan(*arena_);
 }
 
@@ -133,10 +134,11 @@ double Transformer::flops_per_token(std::int64_t sequence) const {
   return 6.0 * (static_cast<double>(num_multiplied_) + attention);
 }
 
-KeyValueCacheMemory::KeyValueCacheMemory(const TransformerOptions& options, std::int64_t batch) {
+KeyValueCacheMemory::KeyValueCacheMemory(const TransformerOptions& options, std::int64_t batch,
+                                         Device device) {
   const Shape shape = {batch, options.context, options.kv_heads, options.head_width};
   const std::int64_t bytes = shape.num_elements() * size_bytes(DType::kFloat32);
-  buffer_ = Buffer(2 * options.cached_layers() * bytes);
+  buffer_ = Buffer(2 * options.cached_layers() * bytes, device);
   for (std::int64_t layer = 0; layer < options.cached_layers(); ++layer) {
     cache_.layers.push_back({.keys_BSKD = buffer_.tensor(DType::kFloat32, shape, 2 * layer * bytes),
                              .values_BSKD = buffer_.tensor(DType::kFloat32, shape, (2 * layer + 1) * bytes)});

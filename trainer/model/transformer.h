@@ -41,6 +41,8 @@ class Transformer {
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }
+  // Of its share: where passes run.
+  Stream stream() const { return stream_; }
 
   // Makes the activation memory of all passes up to these limits, in place of an earlier one.
   void allocate(const PassLimits& limits);
@@ -88,6 +90,7 @@ class Transformer {
   }
 
   TransformerOptions options_;
+  Stream stream_;
   TensorRanks ranks_;
   ParameterBuffer parameters_;
   std::deque<TransformerStack> chunks_;
@@ -101,7 +104,7 @@ class Transformer {
 // Memory for a cache of `context` positions.
 class KeyValueCacheMemory {
  public:
-  KeyValueCacheMemory(const TransformerOptions& options, std::int64_t batch);
+  KeyValueCacheMemory(const TransformerOptions& options, std::int64_t batch, Device device = {});
   KeyValueCache& cache() { return cache_; }
 
  private:

@@ -1,9 +1,9 @@
 #include "trainer/model/translation_cache.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "kernels/elementwise.h"
+#include "kernels/padding.h"
 
 namespace trireme {
 
@@ -17,7 +17,7 @@ TranslationCache::TranslationCache(EncoderDecoder& model, Tensor sources_BS, Ten
   const Shape memory = {sentences, source_length, 2 * options.kv_heads * options.head_width};
   const std::int64_t numbers = 4 * options.cached_layers() * rows.num_elements() +
                                options.layers * memory.num_elements() + sentences * (source_length + beam);
-  buffer_ = Buffer(numbers * size_bytes(DType::kFloat32));
+  buffer_ = Buffer(numbers * size_bytes(DType::kFloat32), model.stream().device());
   std::int64_t used_bytes = 0;
   const auto take = [&](DType dtype, const Shape& shape) {
     const Tensor tensor = buffer_.tensor(dtype, shape, used_bytes);
@@ -34,11 +34,11 @@ TranslationCache::TranslationCache(EncoderDecoder& model, Tensor sources_BS, Ten
     memory_BSG_.push_back(take(DType::kFloat32, memory));
   documents_BS_ = take(DType::kInt32, {sentences, source_length});
   query_documents_BT_ = take(DType::kInt32, {sentences, beam});
-  fill_padding_documents(documents_BS_, source_lengths_B);
-  std::fill_n(query_documents_BT_.data<std::int32_t>(), sentences * beam, 0);
+  mark_padding(documents_BS_, source_lengths_B, /*padding=*/1, model.stream());
+  fill(query_documents_BT_, 0.0F, model.stream());
   memory_.sequence = source_length;
   resize(sentences);
-  model.encode(sources_BS, source_lengths_B, cache_, memory_, Stream());
+  model.encode(sources_BS, source_lengths_B, cache_, memory_, model.stream());
 }
 
 void TranslationCache::resize(std::int64_t sentences) {
@@ -55,7 +55,7 @@ void TranslationCache::resize(std::int64_t sentences) {
 }
 
 Tensor TranslationCache::decode(Tensor tokens_N) {
-  return model_.decode(tokens_N, cache_, memory_, Stream());
+  return model_.decode(tokens_N, cache_, memory_, model_.stream());
 }
 
 void TranslationCache::select(std::span<const std::int64_t> parents,
@@ -65,8 +65,10 @@ void TranslationCache::select(std::span<const std::int64_t> parents,
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
     for (std::size_t i = 0; i < parents.size(); ++i) {
       const auto to = static_cast<std::int64_t>(i);
-      copy(filled(spare_[layer].keys_BSKD, to), filled(layers_[layer].keys_BSKD, parents[i]), Stream());
-      copy(filled(spare_[layer].values_BSKD, to), filled(layers_[layer].values_BSKD, parents[i]), Stream());
+      copy(filled(spare_[layer].keys_BSKD, to), filled(layers_[layer].keys_BSKD, parents[i]),
+           model_.stream());
+      copy(filled(spare_[layer].values_BSKD, to), filled(layers_[layer].values_BSKD, parents[i]),
+           model_.stream());
     }
   }
   std::swap(layers_, spare_);
@@ -74,8 +76,9 @@ void TranslationCache::select(std::span<const std::int64_t> parents,
   for (std::size_t i = 0; i < sentences.size(); ++i) {
     const auto to = static_cast<std::int64_t>(i);
     if (sentences[i] == to) continue;
-    for (const Tensor& memory : memory_BSG_) copy(row(memory, to), row(memory, sentences[i]), Stream());
-    copy(row(documents_BS_, to), row(documents_BS_, sentences[i]), Stream());
+    for (const Tensor& memory : memory_BSG_)
+      copy(row(memory, to), row(memory, sentences[i]), model_.stream());
+    copy(row(documents_BS_, to), row(documents_BS_, sentences[i]), model_.stream());
   }
   resize(static_cast<std::int64_t>(sentences.size()));
 }

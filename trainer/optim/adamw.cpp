@@ -1,6 +1,9 @@
 #include "trainer/optim/adamw.h"
 
+#include <array>
+
 #include "kernels/adamw.h"
+#include "kernels/elementwise.h"
 
 namespace trireme {
 
@@ -9,7 +12,20 @@ AdamW::AdamW(const ParameterBuffer& parameters, const OptimConfig& config)
 
 AdamW::AdamW(const ParameterBuffer& parameters, const OptimConfig& config,
              const std::vector<FlatRange>& owned)
-    : parameters_(parameters), config_(config) {
+    : parameters_(parameters),
+      config_(config),
+      small_memory_((std::int64_t{kNumAdamWFactors} + kNumUpdateCounts + 1) * size_bytes(DType::kFloat32),
+                    parameters.values().device()) {
+  std::int64_t used_bytes = 0;
+  const auto take = [&](DType dtype, std::int64_t count) {
+    const Tensor numbers = small_memory_.tensor(dtype, {count}, used_bytes);
+    used_bytes += count * size_bytes(dtype);
+    return numbers;
+  };
+  small_memory_.zero();
+  factors_ = take(DType::kFloat32, kNumAdamWFactors);
+  counts_ = take(DType::kInt32, kNumUpdateCounts);
+  norm_ = take(DType::kFloat32, 1);
   const std::int64_t size = parameters.num_elements();
   const auto& all = parameters.parameters();
   for (std::size_t first = 0, next = 0; first < all.size(); first = next) {
@@ -23,28 +39,36 @@ AdamW::AdamW(const ParameterBuffer& parameters, const OptimConfig& config,
   }
   const bool owns_all = owned == std::vector<FlatRange>{{0, size}};
   const auto zeros = [&](PagedBuffer& memory) {
-    memory = PagedBuffer(size * size_bytes(DType::kFloat32), owns_all ? Pages::kLarge : Pages::kSmall);
+    memory = PagedBuffer(size * size_bytes(DType::kFloat32), owns_all ? Pages::kLarge : Pages::kSmall,
+                         parameters.values().device());
     return memory.tensor(DType::kFloat32, {size});
   };
   m_ = zeros(m_memory_);
   v_ = zeros(v_memory_);
 }
 
-void AdamW::step(Tensor gradients, Tensor gradient_scale, double learning_rate, std::int64_t step,
-                 Stream stream) {
+void AdamW::resume(std::int64_t updates, std::int64_t skipped, Stream stream) {
+  std::array<std::int32_t, kNumUpdateCounts> counts{};
+  counts[kUpdates] = static_cast<std::int32_t>(updates);
+  counts[kSkippedSteps] = static_cast<std::int32_t>(skipped);
+  copy(counts_, {counts.data(), DType::kInt32, {kNumUpdateCounts}}, stream);
+  stream.synchronize();
+}
+
+void AdamW::step(Tensor gradients, Tensor squared_norm_1, Tensor loss_1, double learning_rate,
+                 std::int64_t step, Stream stream) {
   AdamWOptions options{.learning_rate = static_cast<float>(learning_rate),
                        .beta1 = static_cast<float>(config_.beta1),
                        .beta2 = static_cast<float>(config_.beta2),
-                       .epsilon = static_cast<float>(config_.epsilon),
-                       .weight_decay = 0.0F,
-                       .step = step};
+                       .epsilon = static_cast<float>(config_.epsilon)};
+  begin_update(factors_, counts_, norm_, squared_norm_1, loss_1, static_cast<float>(config_.grad_clip), step,
+               options, stream);
   for (const Stretch& stretch : stretches_) {
     options.weight_decay = stretch.decays ? static_cast<float>(config_.weight_decay) : 0.0F;
     const auto part = [&](Tensor flat) {
       return flat.slice(0, stretch.elements.begin, stretch.elements.end);
     };
-    adamw_step(part(parameters_.values()), part(m_), part(v_), part(gradients), gradient_scale, options,
-               stream);
+    adamw_step(part(parameters_.values()), part(m_), part(v_), part(gradients), factors_, options, stream);
   }
 }
 

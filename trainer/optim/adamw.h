@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/buffer.h"
 #include "kernels/paged_buffer.h"
 #include "kernels/stream.h"
 #include "parallel/parameter_buffer.h"
@@ -11,8 +12,9 @@
 
 namespace trireme {
 
-// Keeps the two moments, laid out flat like the parameters, of those that it changes.  Weight decay is
-// decoupled and touches matrices alone.
+// Keeps the two moments, laid out flat like the parameters, of those that it changes, on their device.
+// Weight decay is decoupled and touches matrices alone.  A step whose loss or gradient is not finite changes
+// nothing; that, and by how much gradients are clipped, is decided on the device.
 class AdamW {
  public:
   // Changes all parameters, which outlive the optimizer.  The moments are zero.
@@ -21,12 +23,16 @@ class AdamW {
   // begin and end with pages.
   AdamW(const ParameterBuffer& parameters, const OptimConfig& config, const std::vector<FlatRange>& owned);
 
-  // The update number `step` (from 1) from gradients * gradient_scale[0], which are flat like the parameters.
-  void step(Tensor gradients, Tensor gradient_scale, double learning_rate, std::int64_t step, Stream stream);
-  // From the parameters' own gradients.
-  void step(Tensor gradient_scale, double learning_rate, std::int64_t step, Stream stream) {
-    this->step(parameters_.gradients(), gradient_scale, learning_rate, step, stream);
-  }
+  // What was done before the steps to come: bias corrections go by the updates, and skipped steps count as
+  // none.
+  void resume(std::int64_t updates, std::int64_t skipped, Stream stream);
+  // The step number `step` from gradients, flat like the parameters, whose squared norm and loss these are.
+  void step(Tensor gradients, Tensor squared_norm_1, Tensor loss_1, double learning_rate, std::int64_t step,
+            Stream stream);
+  // Of the last step, before clipping; one float32 on the device.
+  Tensor gradient_norm() const { return norm_; }
+  // As kernels/adamw.h has them.
+  Tensor counts() const { return counts_; }
 
   // Zero where the optimizer changes nothing.
   Tensor first_moment() const { return m_; }
@@ -44,6 +50,10 @@ class AdamW {
   const ParameterBuffer& parameters_;
   OptimConfig config_;
   std::vector<Stretch> stretches_;
+  Buffer small_memory_;
+  Tensor factors_;
+  Tensor counts_;
+  Tensor norm_;
   PagedBuffer m_memory_;
   PagedBuffer v_memory_;
   Tensor m_;

@@ -286,9 +286,10 @@ TEST(CudaAdamW, OperandsNeedNotBeAligned) {
   const Flat one(n, 5, kFp32, true);
   fill(v, 0.5F, test_stream());
   Array expected = param.doubles(), expected_m = m.doubles(), expected_v = v.doubles();
-  const AdamWOptions options{.learning_rate = 0.01F, .weight_decay = 0.1F, .step = 3};
-  adamw_step(param, m, v, grad, Operand::of({0.25F}), options, test_stream());
-  reference::adamw_step(expected, expected_m, expected_v, grad.doubles(), 0.25, options);
+  const AdamWOptions options{.learning_rate = 0.01F, .weight_decay = 0.1F};
+  const Operand factors = Operand::of(reference::adamw_factors(0.25, options, /*step=*/3));
+  adamw_step(param, m, v, grad, factors, options, test_stream());
+  reference::adamw_step(expected, expected_m, expected_v, grad.doubles(), 0.25, options, /*step=*/3);
   param.expect_near(expected, 1e-6, "param");
   m.expect_near(expected_m, 1e-6, "m");
   v.expect_near(expected_v, 1e-6, "v");

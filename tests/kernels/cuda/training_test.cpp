@@ -62,10 +62,8 @@ struct ReferenceModel {
     }
     const auto gradients = reference::residual_norm_backward(
         reference::zeros(kElements), dnorm, norm.sum, norm.mean, norm.rstd, weight, dropout, kRows, kWidth);
-    AdamWOptions options = kOptions;
-    options.step = step + 1;
-    reference::adamw_step(weight, weight_m, weight_v, gradients.dweight, 1.0, options);
-    reference::adamw_step(bias, bias_m, bias_v, gradients.dbias, 1.0, options);
+    reference::adamw_step(weight, weight_m, weight_v, gradients.dweight, 1.0, kOptions, step + 1);
+    reference::adamw_step(bias, bias_m, bias_v, gradients.dbias, 1.0, kOptions, step + 1);
     return result;
   }
 };
@@ -78,7 +76,7 @@ class DeviceModel {
     fill(weight(), 1.0F, compute_);
     fill(flat(moments_, 0), 0.0F, compute_);
     fill(flat(moments_, 1), 0.0F, compute_);
-    fill(scale_.tensor(DType::kFloat32, {1}), 1.0F, compute_);
+    small_.zero();
   }
 
   // Sends the inputs of a step, once their place is no longer in use.
@@ -113,10 +111,14 @@ class DeviceModel {
     residual_norm_backward(dsum(), branch, gradients().slice(0, 0, kWidth),
                            gradients().slice(0, kWidth, 2 * kWidth), norm_y(), residual, mean(), rstd(),
                            weight(), dropout, compute_);
-    AdamWOptions options = kOptions;
-    options.step = step + 1;
-    adamw_step(parameters(), flat(moments_, 0), flat(moments_, 1), gradients(),
-               scale_.tensor(DType::kFloat32, {1}), options, compute_);
+    const auto small = [&](DType dtype, std::int64_t count, std::int64_t first) {
+      return small_.tensor(dtype, {count}, first * size_bytes(dtype));
+    };
+    const Tensor factors = small(DType::kFloat32, kNumAdamWFactors, 0);
+    begin_update(factors, small(DType::kInt32, kNumUpdateCounts, kNumAdamWFactors),
+                 small(DType::kFloat32, 1, kNumAdamWFactors + kNumUpdateCounts), sum_of_squares,
+                 sum_of_squares, /*max_norm=*/0.0F, step, kOptions, compute_);
+    adamw_step(parameters(), flat(moments_, 0), flat(moments_, 1), gradients(), factors, kOptions, compute_);
     slot.computed.record(compute_);
     slot.computed.make_wait(fetches_);
     copy(rows(slot.pinned_out, 0), y, fetches_);
@@ -179,7 +181,7 @@ class DeviceModel {
   DType dtype_;
   std::array<Slot, 2> slots_{Slot(matrix_bytes()), Slot(matrix_bytes())};
   Buffer parameters_{2 * kWidth * 4, test_device()}, gradients_{2 * kWidth * 4, test_device()};
-  Buffer moments_{4 * kWidth * 4, test_device()}, scale_{4, test_device()};
+  Buffer moments_{4 * kWidth * 4, test_device()}, small_{28, test_device()};
   Buffer out_{matrix_bytes(), test_device()}, sum_of_squares_{4, test_device()};
   Buffer statistics_{2 * kRows * 4, test_device()}, scratch_{2 * matrix_bytes(), test_device()};
   // Last, so that their ends wait while the memory lives.

@@ -10,9 +10,9 @@
 #include <gtest/gtest.h>
 
 #include "kernels/elementwise.h"
+#include "kernels/padding.h"
 #include "parallel/self_communicator.h"
 #include "tests/trainer/model/gradient_check.h"
-#include "trainer/model/encoder_decoder.h"
 
 namespace trireme {
 namespace {
@@ -89,7 +89,7 @@ struct Batch {
       }
     }
     documents.resize(tokens.size());
-    fill_padding_documents(tensor(documents), {lengths.data(), DType::kInt32, {shape[0]}});
+    mark_padding(tensor(documents), {lengths.data(), DType::kInt32, {shape[0]}}, /*padding=*/1, {});
   }
   Tensor tensor(std::vector<std::int32_t>& numbers) { return {numbers.data(), DType::kInt32, shape}; }
   MaskedTokens masked() {

@@ -20,7 +20,7 @@
 #include "trainer/model/encoder_decoder.h"
 #include "trainer/model/transformer.h"
 #include "trainer/optim/adamw.h"
-#include "trainer/optim/grad_clip.h"
+#include "trainer/optim/grad_norm.h"
 
 namespace trireme {
 namespace {
@@ -265,7 +265,7 @@ struct Trained {
     // it.
     AdamW adamw(parameters, {.epsilon = 1e-4});
     GradientReducer reducer(parameters, group.data, kBucketBytes);
-    GradientClip clip(1.0, counted_ranges(parameters, {{0, parameters.num_elements()}}), {&group.model});
+    GradientNorm norm(counted_ranges(parameters, {{0, parameters.num_elements()}}), {&group.model});
     const FlatRange own = share_of(kSequences, group.data.rank(), group.data.size());
     float loss = 0.0F;
     const Tensor loss_1(&loss, DType::kFloat32, {1});
@@ -282,10 +282,11 @@ struct Trained {
       }
       reducer.finish({});
       if (step == 0) course.bytes_received = group.tensor.traffic().bytes_received - before;
-      course.grad_norms.push_back(clip.measure(parameters.gradients(), {}));
+      const Tensor squared_norm = norm.squared(parameters.gradients(), {});
       group.data.wait(group.data.all_reduce(loss_1, ReduceOp::kSum, {}), {});
       course.losses.push_back(loss);
-      adamw.step(parameters.gradients(), clip.scale(), 0.01, step + 1, {});
+      adamw.step(parameters.gradients(), squared_norm, loss_1, 0.01, step + 1, {});
+      course.grad_norms.push_back(*adamw.gradient_norm().data<float>());
     }
     Case batch(kSteps, 1, variant);
     Pass pass;

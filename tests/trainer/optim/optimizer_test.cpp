@@ -6,9 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/adamw.h"
 #include "parallel/parameter_buffer.h"
 #include "trainer/optim/adamw.h"
-#include "trainer/optim/grad_clip.h"
+#include "trainer/optim/grad_norm.h"
 
 namespace trireme {
 namespace {
@@ -29,15 +30,25 @@ class OptimizerTest : public ::testing::Test {
       }
     }
   }
+
+  double norm() {
+    return std::sqrt(static_cast<double>(*norm_.squared(parameters_.gradients(), {}).data<float>()));
+  }
+  void step(AdamW& optimizer, double learning_rate, std::int64_t step) {
+    const Tensor gradients = parameters_.gradients();
+    optimizer.step(gradients, norm_.squared(gradients, {}), {&loss_, DType::kFloat32, {1}}, learning_rate,
+                   step, {});
+  }
+
   ParameterBuffer parameters_;
+  GradientNorm norm_{{{0, 80}}, {}};  // each parameter takes 16
+  float loss_ = 1.0F;
 };
 
 TEST_F(OptimizerTest, UpdatesAsTheFormulaSays) {
-  const OptimConfig config{.beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-6, .weight_decay = 0.3};
+  const OptimConfig config{.beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-6, .weight_decay = 0.3, .grad_clip = 1.5};
   AdamW optimizer(parameters_, config);
-  GradientClip clip(1.5);
-  const double norm = clip.measure(parameters_.gradients(), Stream());
-  const double scale = 1.5 / norm;
+  const double scale = 1.5 / norm();
   ASSERT_LT(scale, 1.0);
 
   struct State {
@@ -52,7 +63,7 @@ TEST_F(OptimizerTest, UpdatesAsTheFormulaSays) {
     }
   }
   for (std::int64_t step = 1; step <= 3; ++step) {
-    optimizer.step(clip.scale(), 0.01, step, Stream());
+    this->step(optimizer, 0.01, step);
     for (State& s : expected) {
       s.m = 0.8 * s.m + 0.2 * s.grad;
       s.v = 0.9 * s.v + 0.1 * s.grad * s.grad;
@@ -72,36 +83,44 @@ TEST_F(OptimizerTest, UpdatesAsTheFormulaSays) {
 
 TEST_F(OptimizerTest, GapsStayZero) {
   AdamW optimizer(parameters_, OptimConfig{});
-  GradientClip clip(0.0);
-  clip.measure(parameters_.gradients(), Stream());
-  for (std::int64_t step = 1; step <= 3; ++step) optimizer.step(clip.scale(), 0.1, step, Stream());
+  for (std::int64_t step = 1; step <= 3; ++step) this->step(optimizer, 0.1, step);
   const Parameter& first = parameters_.parameters().front();
   for (std::int64_t i = first.shape.num_elements(); i < 16; ++i) {
     EXPECT_EQ(parameters_.values().data<float>()[i], 0.0F);
   }
 }
 
-TEST_F(OptimizerTest, NormIsGlobalAndClipsOnlyAbove) {
+TEST_F(OptimizerTest, NormIsGlobal) {
   double sum = 0.0;
   for (const Parameter& parameter : parameters_.parameters()) {
     for (std::int64_t i = 0; i < parameter.shape.num_elements(); ++i) {
       sum += std::pow(parameter.gradient.data<float>()[i], 2);
     }
   }
-  GradientClip loose(1e6);
-  EXPECT_NEAR(loose.measure(parameters_.gradients(), Stream()), std::sqrt(sum), 1e-5);
-  EXPECT_EQ(*loose.scale().data<float>(), 1.0F);
-  GradientClip none(0.0);
-  none.measure(parameters_.gradients(), Stream());
-  EXPECT_EQ(*none.scale().data<float>(), 1.0F);
+  EXPECT_NEAR(norm(), std::sqrt(sum), 1e-5);
 }
 
-TEST_F(OptimizerTest, NonFiniteGradientsShowInTheNorm) {
-  GradientClip clip(1.0);
+TEST_F(OptimizerTest, SkipsStepsThatAreNotFiniteAndGoesOn) {
+  AdamW optimizer(parameters_, OptimConfig{});
+  optimizer.resume(/*updates=*/4, /*skipped=*/1, {});
+  const auto values = [&] {
+    const float* const first = parameters_.values().data<float>();
+    return std::vector<float>(first, first + parameters_.num_elements());
+  };
+  const std::vector<float> before = values();
+  float& gradient = parameters_.parameters()[2].gradient.data<float>()[1];
+  const float good = gradient;
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    parameters_.parameters()[2].gradient.data<float>()[1] = bad;
-    EXPECT_FALSE(std::isfinite(clip.measure(parameters_.gradients(), Stream())));
+    gradient = bad;
+    step(optimizer, 0.1, 6);
+    EXPECT_FALSE(std::isfinite(*optimizer.gradient_norm().data<float>()));
+    EXPECT_EQ(values(), before);
   }
+  gradient = good;
+  step(optimizer, 0.1, 7);
+  EXPECT_NE(values(), before);
+  const auto* const counts = optimizer.counts().data<std::int32_t>();
+  EXPECT_EQ(std::vector(counts, counts + kNumUpdateCounts), (std::vector<std::int32_t>{5, 3, 6}));
 }
 
 }  // namespace
