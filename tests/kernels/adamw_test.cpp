@@ -64,7 +64,8 @@ struct Decisions {
   Operand counts = Operand::of(reference::Tokens(kNumUpdateCounts, 0), {kNumUpdateCounts});
   Operand norm = Operand::zeros({1});
 
-  void decide(float squared_norm, float loss, float max_norm, std::int64_t step, const AdamWOptions& options) {
+  void decide(float squared_norm, float loss, float max_norm, std::int64_t step,
+              const AdamWOptions& options) {
     begin_update(factors, counts, norm, Operand::of({squared_norm}), Operand::of({loss}), max_norm, step,
                  options, test_stream());
   }
@@ -95,7 +96,8 @@ TEST(AdamW, StepsThatAreNotFiniteChangeNothing) {
   std::int32_t step = 0;
   for (const auto& [squared_norm, loss] : {std::pair{nan, 1.0F}, {inf, 1.0F}, {1.0F, nan}, {1.0F, inf}}) {
     decisions.decide(squared_norm, loss, 1.0F, ++step, options);
-    const Operand param = Operand::random({50}, 2), m = Operand::random({50}, 3), v = Operand::random({50}, 4);
+    const Operand param = Operand::random({50}, 2), m = Operand::random({50}, 3),
+                  v = Operand::random({50}, 4);
     const auto before = param.floats();
     adamw_step(param, m, v, Operand::random({50}, 1), decisions.factors, options, test_stream());
     EXPECT_EQ(param.floats(), before);

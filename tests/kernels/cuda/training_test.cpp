@@ -116,7 +116,7 @@ class DeviceModel {
     };
     const Tensor factors = small(DType::kFloat32, kNumAdamWFactors, 0);
     begin_update(factors, small(DType::kInt32, kNumUpdateCounts, kNumAdamWFactors),
-                 small(DType::kFloat32, 1, kNumAdamWFactors + kNumUpdateCounts), sum_of_squares,
+                 small(DType::kFloat32, 1, std::int64_t{kNumAdamWFactors} + kNumUpdateCounts), sum_of_squares,
                  sum_of_squares, /*max_norm=*/0.0F, step, kOptions, compute_);
     adamw_step(parameters(), flat(moments_, 0), flat(moments_, 1), gradients(), factors, kOptions, compute_);
     slot.computed.record(compute_);

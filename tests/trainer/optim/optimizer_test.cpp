@@ -46,7 +46,8 @@ class OptimizerTest : public ::testing::Test {
 };
 
 TEST_F(OptimizerTest, UpdatesAsTheFormulaSays) {
-  const OptimConfig config{.beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-6, .weight_decay = 0.3, .grad_clip = 1.5};
+  const OptimConfig config{
+      .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-6, .weight_decay = 0.3, .grad_clip = 1.5};
   AdamW optimizer(parameters_, config);
   const double scale = 1.5 / norm();
   ASSERT_LT(scale, 1.0);
