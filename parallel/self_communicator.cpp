@@ -1,16 +1,17 @@
 #include "parallel/self_communicator.h"
 
-#include <cstring>
-
 #include <glog/logging.h>
+
+#include "kernels/elementwise.h"
 
 namespace trireme {
 namespace {
 
-void copy(const Tensor& out, const Tensor& x) {
-  const std::int64_t bytes = x.num_elements() * size_bytes(x.dtype());
-  if (bytes == 0 || out.raw_data() == x.raw_data()) return;
-  std::memcpy(out.raw_data(), x.raw_data(), static_cast<std::size_t>(bytes));
+void copy_flat(const Tensor& out, const Tensor& x, Stream stream) {
+  if (x.num_elements() == 0 || out.raw_data() == x.raw_data()) return;
+  const Shape flat{x.num_elements()};
+  const bool on_host = out.device().is_cpu() && x.device().is_cpu();
+  copy(out.view(flat), x.view(flat), on_host ? Stream{} : stream);
 }
 
 }  // namespace
@@ -26,22 +27,21 @@ Communicator::Ticket SelfCommunicator::all_reduce(std::span<const Tensor> xs, Re
   return 0;
 }
 
-Communicator::Ticket SelfCommunicator::reduce_scatter(Tensor out, Tensor x, ReduceOp /*op*/,
-                                                      Stream /*stream*/) {
+Communicator::Ticket SelfCommunicator::reduce_scatter(Tensor out, Tensor x, ReduceOp /*op*/, Stream stream) {
   check_parts("reduce_scatter", x, out);
-  copy(out, x);
+  copy_flat(out, x, stream);
   return 0;
 }
 
-Communicator::Ticket SelfCommunicator::all_gather(Tensor out, Tensor x, Stream /*stream*/) {
+Communicator::Ticket SelfCommunicator::all_gather(Tensor out, Tensor x, Stream stream) {
   check_parts("all_gather", out, x);
-  copy(out, x);
+  copy_flat(out, x, stream);
   return 0;
 }
 
-Communicator::Ticket SelfCommunicator::all_to_all(Tensor out, Tensor x, Stream /*stream*/) {
+Communicator::Ticket SelfCommunicator::all_to_all(Tensor out, Tensor x, Stream stream) {
   check_exchange(out, x);
-  copy(out, x);
+  copy_flat(out, x, stream);
   return 0;
 }
 
