@@ -269,10 +269,12 @@ struct NcclCommunicator::Impl {
   void open_lane(LaneIndex index, int color, int key, bool is_in) {
     auto lane = new_lane();
     lane->comm.split_from(comm(), is_in ? color : NCCL_SPLIT_NOCOLOR, key);
-    if (is_in) lanes[index] = std::move(lane);
+    if (!is_in) return;
+    connect(*lane, index == kToNext || index == kToPrevious);
+    lanes[index] = std::move(lane);
   }
   void open_direction(LaneIndex to, LaneIndex from, bool is_upwards);
-  void try_lanes();
+  void connect(Lane& lane, bool sends);
 
   void check_peers() {
     for (const auto& lane : lanes) {
@@ -301,25 +303,16 @@ void NcclCommunicator::Impl::open_direction(LaneIndex to, LaneIndex from, bool i
   }
 }
 
-// NCCL connects two ranks at their first message, and then waits for both, which a receive that is posted
-// ahead can't.
-void NcclCommunicator::Impl::try_lanes() {
-  Buffer memory(kNumLanes * size_bytes(DType::kInt32), device);
-  memory.zero();
-  const auto exchange = [&](LaneIndex index) {
-    if (!lanes[index]) return;
-    Lane& lane = *lanes[index];
-    const bool sends = index == kToNext || index == kToPrevious;
-    char* const word = static_cast<char*>(memory.data()) + index * 4;
-    lane.submit("ncclSend or ncclRecv", lane.stream, [&](ncclComm_t comm, cudaStream_t stream) {
-      return sends ? ncclSend(word, 1, ncclInt32, 1, comm, stream)
-                   : ncclRecv(word, 1, ncclInt32, 0, comm, stream);
-    });
-  };
-  for (const LaneIndex index : {kToNext, kFromPrevious, kToPrevious, kFromNext}) exchange(index);
-  poll([&] {
-    return std::all_of(lanes.begin(), lanes.end(), [](const auto& lane) { return !lane || lane->is_done(); });
+// NCCL connects two ranks at their first message, and that takes both at once, which a receive that is posted
+// ahead can't wait for.
+void NcclCommunicator::Impl::connect(Lane& lane, bool sends) {
+  Buffer word(size_bytes(DType::kInt32), device);
+  word.zero();
+  lane.submit("the first message", lane.stream, [&](ncclComm_t comm, cudaStream_t stream) {
+    return sends ? ncclSend(word.data(), 1, ncclInt32, 1, comm, stream)
+                 : ncclRecv(word.data(), 1, ncclInt32, 0, comm, stream);
   });
+  poll([&] { return lane.is_done(); });
 }
 
 std::unique_ptr<Communicator> nccl_communicator(Communicator& host, Device device,
@@ -462,7 +455,6 @@ void NcclCommunicator::open_messages() {
   impl_->open_direction(kToNext, kFromPrevious, /*is_upwards=*/true);
   // Of two ranks each is the other's next and previous.
   if (size() > 2) impl_->open_direction(kToPrevious, kFromNext, /*is_upwards=*/false);
-  impl_->try_lanes();
 }
 
 Communicator::Ticket NcclCommunicator::send(Tensor x, int to, Stream stream) {
