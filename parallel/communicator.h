@@ -63,7 +63,7 @@ class Communicator {
   virtual const std::string& name() const = 0;  // "world", or what split() was given
 
   // x = the elementwise sum or maximum over all ranks.  On the CPU each element is summed in rank order, so
-  // that it does not depend on what else is reduced with it; bfloat16 in float32, rounded once.  A NaN is a
+  // that it does not depend on what else is reduced with it; bfloat16 in float32, rounded once, and a NaN is a
   // maximum.
   virtual Ticket all_reduce(Tensor x, ReduceOp op, Stream stream) = 0;
   // The same for several tensors of one type, with the messages of one: for small ones, which it copies.
@@ -78,6 +78,8 @@ class Communicator {
   // x = root's x.
   virtual Ticket broadcast(Tensor x, int root, Stream stream) = 0;
 
+  // Collective: before the group's first message, and free when it is called again.  The CPU needs none.
+  virtual void open_messages() {}
   // A message to or from another rank, which calls the other one with as many elements of the same type.
   virtual Ticket send(Tensor x, int to, Stream stream) = 0;
   virtual Ticket receive(Tensor x, int from, Stream stream) = 0;

@@ -66,6 +66,9 @@ struct MpiCommunicator::Impl {
 
   Ticket submit(const MpiCall& call, std::unique_ptr<Operation> operation) {
     ++num_calls;
+    return enqueue(call, std::move(operation));
+  }
+  Ticket enqueue(const MpiCall& call, std::unique_ptr<Operation> operation) {
     if (!call.is_message()) ++num_collectives;
     if (checks) operation = checked(std::move(operation), call, num_collectives, group, name);
     return queue.submit(std::move(operation), call.is_message() ? Order::kConcurrent : Order::kAlone);
@@ -226,6 +229,11 @@ std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key, std::st
   }
   check_mpi(MPI_Comm_free(&part), "MPI_Comm_free");
   return std::make_unique<SelfCommunicator>(std::move(name));
+}
+
+Communicator::Ticket MpiCommunicator::compare(const MpiCall& call) {
+  if (!impl_->checks) return 0;
+  return impl_->enqueue(call, std::make_unique<MpiExchange>([](MpiRequests& /*requests*/) {}));
 }
 
 Traffic MpiCommunicator::traffic() const {

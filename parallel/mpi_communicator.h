@@ -8,6 +8,8 @@
 
 namespace trireme {
 
+struct MpiCall;
+
 // One thread of its own executes the operations, so that MPI progresses while this rank computes; where it
 // has to wait for a peer it sleeps, because a core that spins is a core that doesn't train.
 class MpiCommunicator final : public Communicator {
@@ -36,6 +38,10 @@ class MpiCommunicator final : public Communicator {
   void barrier() override;
   std::unique_ptr<Communicator> split(int color, int key, std::string name) override;
   Traffic traffic() const override;
+
+  // For a call that goes another way than over MPI: compares it with the other ranks', and ends the job if
+  // they disagree.  0, at once, where calls aren't compared.  The ticket is to be waited for.
+  Ticket compare(const MpiCall& call);
 
  private:
   std::unique_ptr<Impl> impl_;

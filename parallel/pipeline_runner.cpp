@@ -41,7 +41,10 @@ PipelineRunner::PipelineRunner(Communicator& stages, Communicator& back, Pipelin
       num_chunks_(num_chunks),
       activations_(stages),
       gradients_(back),
-      costs_(static_cast<std::size_t>(num_chunks * kNumKinds)) {}
+      costs_(static_cast<std::size_t>(num_chunks * kNumKinds)) {
+  stages.open_messages();
+  back.open_messages();
+}
 
 PipelineShape PipelineRunner::shape(int num_microbatches) const {
   return {.kind = is_alone() ? PipelineKind::kOneForwardOneBackward : kind_,

@@ -1,54 +1,62 @@
 #include "parallel/self_communicator.h"
 
-#include <cstring>
-
 #include <glog/logging.h>
 
-namespace trireme {
-namespace {
+#include "kernels/elementwise.h"
 
-void copy(const Tensor& out, const Tensor& x) {
-  const std::int64_t bytes = x.num_elements() * size_bytes(x.dtype());
-  if (bytes == 0 || out.raw_data() == x.raw_data()) return;
-  std::memcpy(out.raw_data(), x.raw_data(), static_cast<std::size_t>(bytes));
+namespace trireme {
+
+// Later work on `stream` comes after what has been given to the stream of the last operation.
+void SelfCommunicator::order(Stream stream) {
+  if (last_.cuda() == nullptr || last_.cuda() == stream.cuda()) return;
+  if (!event_) event_.emplace(last_.device());
+  event_->record(last_);
+  event_->make_wait(stream);
 }
 
-}  // namespace
+Communicator::Ticket SelfCommunicator::operation(Tensor out, Tensor x, Stream stream) {
+  const bool copies = x.num_elements() > 0 && out.raw_data() != x.raw_data();
+  const Shape flat{x.num_elements()};
+  if (out.device().is_cpu() && x.device().is_cpu()) {
+    if (copies) copy(out.view(flat), x.view(flat), {});
+    return 0;
+  }
+  order(stream);
+  last_ = stream;
+  if (copies) copy(out.view(flat), x.view(flat), stream);
+  return 1;
+}
 
-Communicator::Ticket SelfCommunicator::all_reduce(Tensor x, ReduceOp /*op*/, Stream /*stream*/) {
+Communicator::Ticket SelfCommunicator::all_reduce(Tensor x, ReduceOp /*op*/, Stream stream) {
   check_operand(x);
-  return 0;
+  return operation(x, x, stream);
 }
 
 Communicator::Ticket SelfCommunicator::all_reduce(std::span<const Tensor> xs, ReduceOp /*op*/,
-                                                  Stream /*stream*/) {
+                                                  Stream stream) {
   check_same_type(xs);
-  return 0;
+  return xs.empty() ? 0 : operation(xs.front(), xs.front(), stream);
 }
 
-Communicator::Ticket SelfCommunicator::reduce_scatter(Tensor out, Tensor x, ReduceOp /*op*/,
-                                                      Stream /*stream*/) {
+Communicator::Ticket SelfCommunicator::reduce_scatter(Tensor out, Tensor x, ReduceOp /*op*/, Stream stream) {
   check_parts("reduce_scatter", x, out);
-  copy(out, x);
-  return 0;
+  return operation(out, x, stream);
 }
 
-Communicator::Ticket SelfCommunicator::all_gather(Tensor out, Tensor x, Stream /*stream*/) {
+Communicator::Ticket SelfCommunicator::all_gather(Tensor out, Tensor x, Stream stream) {
   check_parts("all_gather", out, x);
-  copy(out, x);
-  return 0;
+  return operation(out, x, stream);
 }
 
-Communicator::Ticket SelfCommunicator::all_to_all(Tensor out, Tensor x, Stream /*stream*/) {
+Communicator::Ticket SelfCommunicator::all_to_all(Tensor out, Tensor x, Stream stream) {
   check_exchange(out, x);
-  copy(out, x);
-  return 0;
+  return operation(out, x, stream);
 }
 
-Communicator::Ticket SelfCommunicator::broadcast(Tensor x, int root, Stream /*stream*/) {
+Communicator::Ticket SelfCommunicator::broadcast(Tensor x, int root, Stream stream) {
   check_operand(x);
   check_root(root);
-  return 0;
+  return operation(x, x, stream);
 }
 
 Communicator::Ticket SelfCommunicator::send(Tensor /*x*/, int to, Stream /*stream*/) {
@@ -61,7 +69,9 @@ Communicator::Ticket SelfCommunicator::receive(Tensor /*x*/, int from, Stream /*
   return 0;
 }
 
-void SelfCommunicator::wait(Ticket /*ticket*/, Stream /*stream*/) {}
+void SelfCommunicator::wait(Ticket ticket, Stream stream) {
+  if (ticket > 0) order(stream);
+}
 
 void SelfCommunicator::barrier() {}
 

@@ -1,6 +1,7 @@
 // The group of one.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -8,7 +9,8 @@
 
 namespace trireme {
 
-// Sums over itself: every operation is done when it returns, and only what has another place to go is copied.
+// Sums over itself, and copies only what has another place to go: at once, or on the stream of a device,
+// whose other streams wait() lets see it.  Streams of devices outlive it.
 class SelfCommunicator final : public Communicator {
  public:
   explicit SelfCommunicator(std::string name = "self") : name_(std::move(name)) {}
@@ -31,7 +33,12 @@ class SelfCommunicator final : public Communicator {
   Traffic traffic() const override { return {}; }
 
  private:
+  void order(Stream stream);
+  Ticket operation(Tensor out, Tensor x, Stream stream);
+
   std::string name_;
+  Stream last_;  // of a device, that an operation was given to
+  std::optional<Event> event_;
 };
 
 }  // namespace trireme

@@ -13,6 +13,12 @@ find_library(TRIREME_CUDART cudart REQUIRED
              HINTS ${TRIREME_CUDA_TOOLKIT}/lib64 ${TRIREME_CUDA_TOOLKIT}/targets/x86_64-linux/lib)
 find_library(TRIREME_CUBLASLT cublasLt REQUIRED
              HINTS ${TRIREME_CUDA_TOOLKIT}/lib64 ${TRIREME_CUDA_TOOLKIT}/targets/x86_64-linux/lib)
+# Without it each CUDA device trains alone.
+find_path(TRIREME_NCCL_INCLUDE nccl.h HINTS ENV NCCL_HOME ${TRIREME_CUDA_TOOLKIT} PATH_SUFFIXES include)
+find_library(TRIREME_NCCL nccl HINTS ENV NCCL_HOME ${TRIREME_CUDA_TOOLKIT} PATH_SUFFIXES lib64 lib targets/x86_64-linux/lib)
+if(NOT TRIREME_NCCL_INCLUDE)
+  unset(TRIREME_NCCL CACHE)
+endif()
 
 add_library(trireme_cuda_runtime INTERFACE)
 target_include_directories(trireme_cuda_runtime SYSTEM INTERFACE ${TRIREME_CUDA_INCLUDE})

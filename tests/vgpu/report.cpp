@@ -35,6 +35,9 @@ constexpr std::array<const char*, static_cast<size_t>(Finding::kCount)> kNames =
     "invalid-free",
     "leak",
     "endless",
+    "mismatch",
+    "missing-rank",
+    "communicator",
 };
 
 [[noreturn]] void end_process(const std::string& message, int exit_code) {

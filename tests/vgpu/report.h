@@ -27,6 +27,9 @@ enum class Finding {
   kInvalidFree,
   kLeak,
   kEndless,
+  kMismatch,
+  kMissingRank,
+  kCommunicator,
   kCount
 };
 

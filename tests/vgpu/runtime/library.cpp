@@ -1,6 +1,7 @@
 #include "tests/vgpu/runtime/library.h"
 
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -34,15 +35,9 @@ void mark_written(const std::vector<Operand>& operands) {
   }
 }
 
-}  // namespace
-}  // namespace trireme::vgpu
-
-using namespace trireme::vgpu;
-
-cudaError_t vgpu_submit(const char* name, cudaStream_t stream_handle, const VgpuOperand* asked,
-                        int num_operands, void (*execute)(void*, uint8_t* const*), void* context,
-                        void (*release)(void*)) {
-  const std::shared_ptr<void> owner(context, release);
+// `op` may be null.
+cudaError_t submit(const char* name, cudaStream_t stream_handle, const VgpuOperand* asked, int num_operands,
+                   uint32_t* op, std::function<bool(uint8_t* const*)> attempt) {
   return api_call(name, [&] {
     Stream* const stream = stream_of(stream_handle);
     if (!stream) return cudaErrorInvalidResourceHandle;
@@ -57,15 +52,61 @@ cudaError_t vgpu_submit(const char* name, cudaStream_t stream_handle, const Vgpu
                 where_called());
       operands.push_back({operand, side});
     }
-    const auto run = [=, call = where_called()](const Running& running) {
-      check(operands, running, call);
-      std::vector<uint8_t*> bytes;
-      for (const Operand& operand : operands)
-        bytes.push_back(bytes_at(operand.side, operand.side.rows.begin));
-      execute(owner.get(), bytes.data());
+    std::vector<uint8_t*> bytes;
+    for (const Operand& operand : operands) bytes.push_back(bytes_at(operand.side, operand.side.rows.begin));
+    const auto run = [=, call = where_called(), checked = false](const Running& running) mutable {
+      if (!checked) check(operands, running, call);
+      checked = true;
+      if (!attempt(bytes.data())) return false;
       mark_written(operands);
+      return true;
     };
-    Streams::get().submit(*stream, name, run);
+    const OpId id = Streams::get().submit_joint(*stream, name, run);
+    if (op) *op = id;
     return cudaSuccess;
   });
+}
+
+}  // namespace
+}  // namespace trireme::vgpu
+
+using namespace trireme::vgpu;
+
+cudaError_t vgpu_submit(const char* name, cudaStream_t stream, const VgpuOperand* asked, int num_operands,
+                        void (*execute)(void*, uint8_t* const*), void* context, void (*release)(void*)) {
+  const std::shared_ptr<void> owner(context, release);
+  return submit(name, stream, asked, num_operands, nullptr, [=](uint8_t* const* bytes) {
+    execute(owner.get(), bytes);
+    return true;
+  });
+}
+
+cudaError_t vgpu_submit_joint(const char* name, cudaStream_t stream, const VgpuOperand* asked,
+                              int num_operands, int (*attempt)(void*, uint8_t* const*), void* context,
+                              void (*release)(void*), uint32_t* op) {
+  const std::shared_ptr<void> owner(context, release);
+  return submit(name, stream, asked, num_operands, op,
+                [=](uint8_t* const* bytes) { return attempt(owner.get(), bytes) != 0; });
+}
+
+int vgpu_advance(uint32_t op) {
+  RuntimeState& state = RuntimeState::get();
+  const std::unique_lock lock(state.mutex, std::try_to_lock);
+  if (!lock) return -1;
+  return Streams::get().advance(op) ? 1 : 0;
+}
+
+void vgpu_on_stuck(void (*stuck)(double)) {
+  const std::lock_guard lock(RuntimeState::get().mutex);
+  Streams::get().on_stuck(stuck);
+}
+
+int vgpu_device_of(cudaStream_t stream_handle) {
+  const std::lock_guard lock(RuntimeState::get().mutex);
+  const Stream* const stream = stream_of(stream_handle);
+  return stream ? stream->device() : -1;
+}
+
+void vgpu_give_up(const char* finding, const char* what) {
+  give_up(finding_by_name(finding), what);
 }

@@ -25,5 +25,23 @@ struct VgpuOperand {
 cudaError_t vgpu_submit(const char* name, cudaStream_t stream, const VgpuOperand* operands, int num_operands,
                         void (*execute)(void* context, uint8_t* const* bytes), void* context,
                         void (*release)(void* context));
+
+// The same for an operation that other processes take part in.  `attempt(context, bytes)` is called when it
+// is the operation's turn, and again and again until it returns other than 0; until then the stream stands.
+// Gives the operation's number in `op`.
+cudaError_t vgpu_submit_joint(const char* name, cudaStream_t stream, const VgpuOperand* operands,
+                              int num_operands, int (*attempt)(void* context, uint8_t* const* bytes),
+                              void* context, void (*release)(void* context), uint32_t* op);
+// Goes on with the operation and what it waits for, as far as that can be done now; with 0: with all that is
+// submitted, where streams are eager.  -1: another thread is inside CUDA; 0: not yet all done; 1: done.
+int vgpu_advance(uint32_t op);
+// `stuck` is called, in the thread that waits, while a wait of the host for a stream can't go on.
+void vgpu_on_stuck(void (*stuck)(double seconds_waited));
+// The device of a stream; -1 if it is none.
+int vgpu_device_of(cudaStream_t stream);
+// Ends the process with a report; the finding is one of report.h, by name.
+[[noreturn]] void vgpu_give_up(const char* finding, const char* what);
+// The exit status that the program ends with, once it does.
+int vgpu_exit_status();
 }
 #pragma GCC visibility pop

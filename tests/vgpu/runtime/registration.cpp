@@ -7,6 +7,7 @@
 #include "tests/vgpu/report.h"
 #include "tests/vgpu/runtime/api.h"
 #include "tests/vgpu/runtime/host_access.h"
+#include "tests/vgpu/runtime/library.h"
 #include "tests/vgpu/runtime/modules.h"
 #include "tests/vgpu/settings.h"
 
@@ -75,6 +76,10 @@ void __cudaRegisterFatBinaryEnd(void**) {}
 
 // Kernels may still be waiting in streams, and counters be asked for: modules stay.
 void __cudaUnregisterFatBinary(void**) {}
+
+int vgpu_exit_status() {
+  return exit_status;
+}
 
 char __cudaInitModule(void**) {
   return 1;

@@ -128,11 +128,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 
 // A program that asks again and again must see an end some time: asking makes progress.
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
-  return with_stream("cudaStreamQuery", handle, [&](Stream& s) {
-    const bool done = Streams::get().is_done(s);
-    Streams::get().finish(s);
-    return done ? cudaSuccess : cudaErrorNotReady;
-  });
+  return with_stream("cudaStreamQuery", handle,
+                     [&](Stream& s) { return Streams::get().ask(s) ? cudaSuccess : cudaErrorNotReady; });
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event_handle, unsigned) {
@@ -177,7 +174,6 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* handle, unsigned flags) {
 
 cudaError_t cudaEventDestroy(cudaEvent_t handle) {
   return with_event("cudaEventDestroy", handle, [&](Event& e) {
-    Streams::get().finish(e);  // it still has a time to note
     events().erase(&e);
     const std::unique_ptr<Event> destroyed(&e);
     return cudaSuccess;
@@ -200,11 +196,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
-  return with_event("cudaEventQuery", handle, [&](Event& e) {
-    const bool done = Streams::get().is_done(e.op);
-    Streams::get().finish(e);  // as cudaStreamQuery
-    return done ? cudaSuccess : cudaErrorNotReady;
-  });
+  return with_event("cudaEventQuery", handle,
+                    [&](Event& e) { return Streams::get().ask(e) ? cudaSuccess : cudaErrorNotReady; });
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
@@ -213,7 +206,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
     if (!last || !first.op || !last->op || !first.timing || !last->timing)
       return cudaErrorInvalidResourceHandle;
     if (!Streams::get().is_done(first.op) || !Streams::get().is_done(last->op)) return cudaErrorNotReady;
-    *milliseconds = static_cast<float>((last->seconds - first.seconds) * 1e3);
+    *milliseconds = static_cast<float>((*last->seconds - *first.seconds) * 1e3);
     return cudaSuccess;
   });
 }

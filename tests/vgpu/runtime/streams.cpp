@@ -25,7 +25,7 @@ Stream* Streams::create(int device, bool blocking, int priority) {
 }
 
 void Streams::destroy(Stream* stream) {
-  execute_up_to(stream->last_);  // what is submitted is still done
+  wait_for(stream->last_);  // what is submitted is still done
   streams_[stream->index_] = nullptr;
 }
 
@@ -43,9 +43,17 @@ void Streams::order_after(Operation& op, const Stream& other) {
 }
 
 OpId Streams::submit(Stream& stream, const std::string& name, std::function<void(const Running&)> execute) {
+  return submit_joint(stream, name, [execute = std::move(execute)](const Running& running) {
+    execute(running);
+    return true;
+  });
+}
+
+OpId Streams::submit_joint(Stream& stream, const std::string& name,
+                           std::function<bool(const Running&)> attempt) {
   Operation op;
   op.stream = &stream;
-  op.execute = std::move(execute);
+  op.attempt = std::move(attempt);
   op.after = std::move(stream.waits_);
   stream.waits_.clear();
   op.clock = stream.clock_;
@@ -67,25 +75,62 @@ OpId Streams::submit(Stream& stream, const std::string& name, std::function<void
   return id;
 }
 
-void Streams::execute_up_to(OpId id) {
+bool Streams::execute_up_to(OpId id) {
   const auto found = pending_.find(id);
-  if (found == pending_.end()) return;
+  if (found == pending_.end()) return true;
   Stream& stream = *found->second.stream;
   while (!stream.queue_.empty() && stream.queue_.front() <= id) {
     const OpId next = stream.queue_.front();
     stream.queue_.pop_front();
-    const Operation op = std::move(pending_.at(next));
-    for (const OpId before : op.after) execute_up_to(before);
-    op.execute({next, op.clock});
+    const Operation& op = pending_.at(next);
+    const bool is_ready =
+        std::all_of(op.after.begin(), op.after.end(), [&](OpId before) { return execute_up_to(before); });
+    if (!is_ready || !op.attempt({next, op.clock})) {
+      stream.queue_.push_front(next);
+      return false;
+    }
     pending_.erase(next);
   }
+  return true;
+}
+
+bool Streams::advance(OpId op) {
+  if (op) return execute_up_to(op);
+  if (settings().lazy_streams) return true;
+  bool all = true;
+  for (const auto& stream : streams_)
+    if (stream && !execute_up_to(stream->last_)) all = false;
+  return all;
+}
+
+void Streams::wait_for(OpId op) {
+  const auto start = std::chrono::steady_clock::now();
+  while (!execute_up_to(op))
+    stuck_(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+}
+
+bool Streams::ask(Stream& stream) {
+  const bool done = is_done(stream);
+  if (done)
+    finish(stream);
+  else
+    execute_up_to(stream.last_);
+  return done;
+}
+
+bool Streams::ask(const Event& event) {
+  const bool done = is_done(event.op);
+  if (done)
+    finish(event);
+  else
+    execute_up_to(event.op);
+  return done;
 }
 
 void Streams::record(Event& event, Stream& stream) {
   event.device = stream.device();
-  event.op = submit(stream, "an event", [&event](const Running&) {
-    event.seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  event.op = submit(stream, "an event", [seconds = event.seconds](const Running&) {
+    *seconds = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   });
   event.clock = stream.clock_;
 }
@@ -97,12 +142,12 @@ void Streams::wait(Stream& stream, const Event& event) {
 }
 
 void Streams::finish(OpId op, const Clock& clock) {
-  execute_up_to(op);
+  wait_for(op);
   join(host_clock_, clock);
 }
 
 void Streams::finish(Stream& stream) {
-  for (const OpId op : stream.waits_) execute_up_to(op);
+  for (const OpId op : stream.waits_) wait_for(op);
   finish(stream.last_, stream.clock_);
 }
 

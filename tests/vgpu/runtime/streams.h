@@ -44,7 +44,7 @@ struct Event {
   int device = 0;
   OpId op = 0;  // 0: never recorded
   Clock clock;
-  double seconds = 0;
+  std::shared_ptr<double> seconds = std::make_shared<double>(0);  // which a pending record outlives it with
   bool timing = true;
 };
 
@@ -60,11 +60,22 @@ class Streams {
   Stream* find(cudaStream_t handle, int device);
 
   OpId submit(Stream& stream, const std::string& name, std::function<void(const Running&)> execute);
+  // An operation that may have to wait for another process: `attempt` is called, when it is the operation's
+  // turn, until it returns true.  What is behind it in its stream, or waits for that, stays pending as long.
+  OpId submit_joint(Stream& stream, const std::string& name, std::function<bool(const Running&)> attempt);
+  // Executes what `op` needs as far as that can be done now (0: all that was submitted, if work is done when
+  // it is submitted).  Whether all of it is done.
+  bool advance(OpId op);
+  // What a wait of the host calls that can't go on: returns when something may have changed.
+  void on_stuck(std::function<void(double seconds_waited)> stuck) { stuck_ = std::move(stuck); }
   void record(Event& event, Stream& stream);
   void wait(Stream& stream, const Event& event);
 
   bool is_done(OpId op) const { return !pending_.contains(op); }
   bool is_done(const Stream& stream) const { return stream.queue_.empty(); }
+  // As a question of the host whether it is done: if it isn't, makes progress.
+  bool ask(Stream& stream);
+  bool ask(const Event& event);
   // Executes what is needed; afterwards the host knows that it is over.
   void finish(Stream& stream);
   void finish(const Event& event) { finish(event.op, event.clock); }
@@ -76,18 +87,20 @@ class Streams {
     Stream* stream = nullptr;
     Clock clock;
     std::vector<OpId> after;
-    std::function<void(const Running&)> execute;
+    std::function<bool(const Running&)> attempt;
   };
 
   Streams();
   void finish(OpId op, const Clock& clock);
   void order_after(Operation& op, const Stream& other);
-  void execute_up_to(OpId op);
+  bool execute_up_to(OpId op);  // false: something is not ready
+  void wait_for(OpId op);
 
   std::vector<std::unique_ptr<Stream>> streams_;  // destroyed ones are null
   std::vector<Stream*> legacy_;                   // by device
   std::vector<Stream*> per_thread_;
   std::unordered_map<OpId, Operation> pending_;
+  std::function<void(double)> stuck_;
   Clock host_clock_;  // what the host knows to be over
 };
 

@@ -1,0 +1,477 @@
+#include "tests/vgpu/nccl/communicator.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+#include <sstream>
+
+namespace trireme::vgpu {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using State = ncclComm::State;
+
+constexpr int kPolls = 3;  // how often what doesn't block is still in progress
+
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+[[noreturn]] void give_up(const char* finding, const std::string& what) {
+  vgpu_give_up(finding, what.c_str());
+}
+
+double timeout_seconds() {
+  static const double seconds = [] {
+    const char* const value = std::getenv("TRIREME_VGPU_NCCL_TIMEOUT");
+    return value ? std::atof(value) : 300.0;
+  }();
+  return seconds;
+}
+
+std::string ranks(const std::vector<int>& ranks) {
+  std::string result;
+  for (const int rank : ranks) result += (result.empty() ? "rank " : ", rank ") + std::to_string(rank);
+  return result;
+}
+
+uint64_t hash(uint64_t a, uint64_t b) {
+  uint64_t x = a * 0x9e3779b97f4a7c15u + b + 1;
+  x = (x ^ x >> 31) * 0xbf58476d1ce4e5b9u;
+  return x ^ x >> 29;
+}
+
+uint64_t bytes_of(const Call& call) {
+  return call.count * size_of(static_cast<ncclDataType_t>(call.type));
+}
+
+Key key_of(const ncclComm& comm, Key::Kind kind, int from, uint64_t number) {
+  return {comm.id, kind, comm.members[from], number};
+}
+
+void say(ncclComm& comm, int to, Key::Kind kind, uint64_t number, const Call& call,
+         const void* data = nullptr, uint64_t bytes = 0) {
+  Network::get().send(*comm.mesh, static_cast<int>(comm.members[to]), key_of(comm, kind, comm.rank, number),
+                      call, static_cast<const uint8_t*>(data), bytes);
+}
+
+// --- Operations. ---
+
+// What is read and written by a part, in this order, without what is empty.
+struct Memory {
+  const void* begin;
+  uint64_t bytes;
+  bool is_read, is_written;
+};
+
+std::vector<Memory> memory_of(const ncclComm& comm, const Part& part) {
+  const uint64_t bytes = bytes_of(part.call), n = comm.members.size();
+  const bool is_root = part.call.root == comm.rank;
+  const bool in_place = part.from == part.to;
+  std::vector<Memory> memory;
+  switch (part.call.kind) {
+    case Call::Kind::kAllReduce:
+      memory = {{part.from, bytes, true, in_place}};
+      if (!in_place) memory.push_back({part.to, bytes, false, true});
+      break;
+    case Call::Kind::kReduceScatter:
+      memory = {{part.from, bytes * n, true, false}, {part.to, bytes, false, true}};
+      break;
+    case Call::Kind::kAllGather:
+      memory = {{part.from, bytes, true, false}, {part.to, bytes * n, false, true}};
+      break;
+    case Call::Kind::kBroadcast:
+      if (is_root) memory.push_back({part.from, bytes, true, false});
+      if (!is_root || !in_place) memory.push_back({part.to, bytes, false, true});
+      break;
+    case Call::Kind::kSend:
+      memory = {{part.from, bytes, true, false}};
+      break;
+    case Call::Kind::kReceive:
+      memory = {{part.to, bytes, false, true}};
+      break;
+  }
+  std::erase_if(memory, [](const Memory& m) { return m.bytes == 0; });
+  return memory;
+}
+
+// Where the operands of a joint lie, by the addresses that the program gave.
+class Places {
+ public:
+  Places(const Joint& joint, uint8_t* const* bytes) {
+    for (const Part& part : joint.parts)
+      for (const Memory& m : memory_of(*joint.comm, part)) places_.push_back({m, *bytes++});
+  }
+  uint8_t* operator()(const void* address) const {
+    for (const auto& [memory, data] : places_) {
+      const auto offset = static_cast<const uint8_t*>(address) - static_cast<const uint8_t*>(memory.begin);
+      if (offset >= 0 && static_cast<uint64_t>(offset) < memory.bytes) return data + offset;
+    }
+    return nullptr;  // of an empty operand
+  }
+
+ private:
+  std::vector<std::pair<Memory, uint8_t*>> places_;
+};
+
+// Gives the others what they need of this rank.
+void publish(Joint& joint, const Places& places) {
+  ncclComm& comm = *joint.comm;
+  for (size_t i = 0; i < joint.parts.size(); ++i) {
+    const Part& part = joint.parts[i];
+    const uint64_t bytes = bytes_of(part.call), number = joint.numbers[i];
+    const uint8_t* const from = places(part.from);
+    if (part.call.kind == Call::Kind::kSend) {
+      say(comm, part.peer, Key::Kind::kSent, number, part.call, from, bytes);
+      continue;
+    }
+    if (part.call.kind == Call::Kind::kReceive) {
+      say(comm, part.peer, Key::Kind::kWanted, number, part.call);
+      continue;
+    }
+    for (int peer = 0; peer < comm.size(); ++peer) {
+      if (peer == comm.rank) continue;
+      const bool scatters = part.call.kind == Call::Kind::kReduceScatter;
+      const bool gives = part.call.kind != Call::Kind::kBroadcast || part.call.root == comm.rank;
+      say(comm, peer, Key::Kind::kCollective, number, part.call,
+          scatters && from ? from + bytes * peer : from, gives ? bytes : 0);
+    }
+  }
+}
+
+void check_same(const ncclComm& comm, const Part& part, uint64_t number, int peer, const Call& theirs) {
+  const bool same = part.call.is_message() ? theirs.count == part.call.count && theirs.type == part.call.type
+                                           : theirs == part.call;
+  if (same) return;
+  give_up("mismatch", text(part.call.is_message() ? "message " : "collective ", number + 1, " of '",
+                           comm.name, "': rank ", comm.rank, " calls ", part.call.to_string(), ", rank ",
+                           peer, " calls ", theirs.to_string()));
+}
+
+void complete_collective(ncclComm& comm, const Part& part, uint64_t number, const Places& places) {
+  const uint64_t bytes = bytes_of(part.call);
+  std::vector<Frame> frames(comm.members.size());
+  for (int peer = 0; peer < comm.size(); ++peer) {
+    if (peer == comm.rank) continue;
+    frames[peer] = Network::get().take(key_of(comm, Key::Kind::kCollective, peer, number));
+    check_same(comm, part, number, peer, frames[peer].call);
+  }
+  if (bytes == 0) return;
+  const uint8_t* const from = places(part.from);
+  uint8_t* const to = places(part.to);
+  const Call& call = part.call;
+  const bool scatters = call.kind == Call::Kind::kReduceScatter;
+  std::vector<const uint8_t*> terms;
+  for (int rank = 0; rank < comm.size(); ++rank)
+    terms.push_back(rank != comm.rank ? frames[rank].payload.data() : scatters ? from + bytes * rank : from);
+  switch (call.kind) {
+    case Call::Kind::kAllGather:
+      for (int rank = 0; rank < comm.size(); ++rank) std::memmove(to + bytes * rank, terms[rank], bytes);
+      break;
+    case Call::Kind::kBroadcast:
+      if (to) std::memmove(to, terms[call.root], bytes);
+      break;
+    default:
+      reduce(to, terms, call.count, static_cast<ncclDataType_t>(call.type),
+             static_cast<ncclRedOp_t>(call.reduce_op));
+  }
+}
+
+void complete_message(ncclComm& comm, const Part& part, uint64_t number, const Places& places) {
+  const bool is_sent = part.call.kind == Call::Kind::kSend;
+  const Frame frame =
+      Network::get().take(key_of(comm, is_sent ? Key::Kind::kWanted : Key::Kind::kSent, part.peer, number));
+  check_same(comm, part, number, part.peer, frame.call);
+  if (!is_sent && !frame.payload.empty())
+    std::memcpy(places(part.to), frame.payload.data(), frame.payload.size());
+}
+
+int attempt(void* context, uint8_t* const* bytes) {
+  const std::shared_ptr<Joint> joint = *static_cast<std::shared_ptr<Joint>*>(context);
+  ncclComm& comm = *joint->comm;
+  if (!comm.was_aborted) {
+    const Places places(*joint, bytes);
+    if (!joint->was_reached) publish(*joint, places);
+    joint->was_reached = true;
+    if (!Network::get().has(joint->awaited)) return 0;
+    for (size_t i = 0; i < joint->parts.size(); ++i) {
+      const Part& part = joint->parts[i];
+      (part.call.is_message() ? complete_message : complete_collective)(comm, part, joint->numbers[i],
+                                                                        places);
+    }
+  }
+  joint->is_done = true;
+  Network::get().forget(joint->awaited, joint->op);
+  const std::lock_guard lock(comm.mutex);
+  comm.pending.erase(joint);
+  return 1;
+}
+
+void release(void* context) {
+  delete static_cast<std::shared_ptr<Joint>*>(context);
+}
+
+const char* name_of(Call::Kind kind) {
+  constexpr const char* kNames[] = {"AllReduce", "ReduceScatter", "AllGather", "Broadcast", "Send", "Recv"};
+  return kNames[static_cast<int>(kind)];
+}
+
+void launch(const std::shared_ptr<Joint>& joint) {
+  ncclComm& comm = *joint->comm;
+  std::vector<VgpuOperand> operands;
+  for (const Part& part : joint->parts)
+    for (const Memory& m : memory_of(comm, part))
+      operands.push_back(
+          {const_cast<void*>(m.begin), m.bytes, m.bytes, 1, int(m.is_written), int(m.is_read)});
+  {
+    const std::lock_guard lock(comm.mutex);
+    comm.pending.insert(joint);
+  }
+  const std::string name = std::string("nccl") + name_of(joint->parts[0].call.kind);
+  uint32_t op = 0;
+  const cudaError_t error =
+      vgpu_submit_joint(name.c_str(), joint->stream, operands.data(), int(operands.size()), attempt,
+                        new std::shared_ptr<Joint>(joint), release, &op);
+  if (error != cudaSuccess) {
+    comm.error = ncclUnhandledCudaError;
+    comm.last_error = cudaGetErrorString(error);
+  }
+  joint->op = op;
+  if (!joint->is_done) Network::get().expect(joint->awaited, op);
+}
+
+// The first message between two ranks in a direction connects them, which takes both.
+bool is_connected(ncclComm& comm, const Part& part) {
+  if (!part.call.is_message() || part.peer == comm.rank) return true;
+  const uint64_t mine = part.call.kind == Call::Kind::kSend ? 0 : 1;
+  if (comm.connections.insert({part.peer, mine}).second)
+    say(comm, part.peer, Key::Kind::kConnect, mine, part.call);
+  return Network::get().has(key_of(comm, Key::Kind::kConnect, part.peer, 1 - mine));
+}
+
+// --- Splits. ---
+
+struct Wish {
+  int32_t color;
+  int32_t key;
+};
+
+bool may_complete_split(const ncclComm& comm) {
+  std::vector<Key> keys;
+  for (int rank = 0; rank < comm.size(); ++rank)
+    keys.push_back(key_of(comm, Key::Kind::kSplit, rank, comm.num_splits));
+  return Network::get().has(keys);
+}
+
+void configure(ncclComm& comm, const ncclConfig_t* config) {
+  if (config && config->blocking != NCCL_CONFIG_UNDEF_INT) comm.blocks = config->blocking;
+  comm.name = config && config->commName ? config->commName : "a communicator";
+}
+
+void complete_split(ncclComm& comm) {
+  std::vector<Wish> wishes(comm.members.size());
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    const Frame frame = Network::get().take(key_of(comm, Key::Kind::kSplit, rank, comm.num_splits));
+    std::memcpy(&wishes[rank], frame.payload.data(), sizeof(Wish));
+  }
+  const int color = wishes[comm.rank].color;
+  const uint64_t number = comm.num_splits++;
+  if (color == NCCL_SPLIT_NOCOLOR) return;
+  std::vector<int> order(comm.members.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::erase_if(order, [&](int rank) { return wishes[rank].color != color; });
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return wishes[a].key < wishes[b].key; });
+  auto* const child = new ncclComm;
+  child->id = hash(hash(comm.id, number), static_cast<uint64_t>(color));
+  for (const int rank : order) child->members.push_back(comm.members[rank]);
+  child->rank = static_cast<int>(std::find(order.begin(), order.end(), comm.rank) - order.begin());
+  child->mesh = comm.mesh;
+  child->device = comm.device;
+  child->blocks = comm.blocks;
+  configure(*child, &comm.child_config);
+  child->name = comm.child_name;
+  child->began = Clock::now();
+  child->polls_left = child->blocks ? 0 : kPolls;
+  live_communicators().insert(child);
+  *comm.child = child;
+}
+
+// --- Progress. ---
+
+void check_time(const ncclComm& comm, const std::string& what, const std::vector<int>& missing) {
+  if (std::chrono::duration<double>(Clock::now() - comm.began).count() < timeout_seconds()) return;
+  give_up("missing-rank", text(what, " of '", comm.name, "' on rank ", comm.rank, ": ", ranks(missing),
+                               missing.empty() ? "a rank" : "", " never came"));
+}
+
+// Members that are gone.
+std::vector<int> dead_members(const ncclComm& comm) {
+  std::vector<int> dead;
+  for (const int gone : Network::get().dead(*comm.mesh)) {
+    const auto found = std::find(comm.members.begin(), comm.members.end(), static_cast<uint32_t>(gone));
+    if (found != comm.members.end()) dead.push_back(static_cast<int>(found - comm.members.begin()));
+  }
+  return dead;
+}
+
+// Whether what is in progress has come to its end.
+bool make_progress(ncclComm& comm) {
+  switch (comm.state) {
+    case State::kJoining: {
+      const std::vector<int> missing = Network::get().missing(*comm.mesh);
+      if (!missing.empty()) return check_time(comm, "the making", missing), false;
+      std::vector<int> devices = Network::get().devices(*comm.mesh);
+      std::sort(devices.begin(), devices.end());
+      if (std::adjacent_find(devices.begin(), devices.end()) != devices.end()) {
+        comm.error = ncclInvalidUsage;
+        comm.last_error = "Duplicate GPU detected : several ranks are on device " +
+                          std::to_string(*std::adjacent_find(devices.begin(), devices.end()));
+      }
+      return true;
+    }
+    case State::kLaunching: {
+      std::vector<int> missing;
+      for (const auto& joint : comm.launching) {
+        for (const Part& part : joint->parts)
+          if (!is_connected(comm, part)) missing.push_back(part.peer);
+      }
+      if (!missing.empty()) return check_time(comm, "a connection", missing), false;
+      for (const auto& joint : std::exchange(comm.launching, {})) launch(joint);
+      return true;
+    }
+    case State::kSplitting:
+      if (!may_complete_split(comm)) return check_time(comm, "a split", {}), false;
+      complete_split(comm);
+      return true;
+    case State::kFinalising:
+      for (const auto& joint : comm.all_pending()) vgpu_advance(joint->op);
+      return comm.all_pending().empty();
+    default:
+      return true;
+  }
+}
+
+}  // namespace
+
+std::string Call::to_string() const {
+  std::string result = name_of(kind);
+  if (kind == Kind::kAllReduce || kind == Kind::kReduceScatter)
+    result += reduce_op == ncclSum ? "(sum)" : "(max)";
+  result += text(" of ", count, " ", trireme::vgpu::name_of(static_cast<ncclDataType_t>(type)));
+  if (kind == Kind::kBroadcast) result += text(" from rank ", root);
+  return result;
+}
+
+std::set<ncclComm*>& live_communicators() {
+  static auto* const live = new std::set<ncclComm*>;
+  return *live;
+}
+
+ncclComm* join_mesh(const std::string& id, int rank, int size, const ncclConfig_t* config) {
+  vgpu_on_stuck(wait_for_peers);
+  auto* const comm = new ncclComm;
+  for (int i = 0; i < size; ++i) comm->members.push_back(static_cast<uint32_t>(i));
+  comm->id = hash(std::hash<std::string>()(id), 0);
+  comm->rank = rank;
+  cudaGetDevice(&comm->device);
+  configure(*comm, config);
+  comm->polls_left = comm->blocks ? 0 : kPolls;
+  comm->began = Clock::now();
+  comm->mesh = Network::get().join(id, {rank, size, comm->device});
+  live_communicators().insert(comm);
+  return comm;
+}
+
+void begin_split(ncclComm& comm, int color, int key, ncclComm** child, const ncclConfig_t* config) {
+  *child = nullptr;
+  comm.child = child;
+  comm.child_config = config ? *config : ncclConfig_t NCCL_CONFIG_INITIALIZER;
+  comm.child_name = config && config->commName ? config->commName : comm.name;
+  comm.child_config.commName = nullptr;  // the caller's
+  comm.state = State::kSplitting;
+  comm.began = Clock::now();
+  comm.polls_left = comm.blocks ? 0 : kPolls;
+  const Wish wish = {color, key};
+  for (int rank = 0; rank < comm.size(); ++rank)
+    say(comm, rank, Key::Kind::kSplit, comm.num_splits, {}, &wish, sizeof wish);
+}
+
+void begin_launch(ncclComm& comm, cudaStream_t stream, std::vector<Part> parts) {
+  const int device = vgpu_device_of(stream);
+  if (device != comm.device)
+    give_up("other-device",
+            text("'", comm.name, "' is of device ", comm.device, ", the stream of device ", device));
+  auto joint = std::make_shared<Joint>();
+  joint->comm = &comm;
+  joint->stream = stream;
+  joint->parts = std::move(parts);
+  for (const Part& part : joint->parts) {
+    const bool is_sent = part.call.kind == Call::Kind::kSend;
+    if (part.call.is_message()) {
+      const uint64_t number = (is_sent ? comm.num_sent : comm.num_received)[part.peer]++;
+      joint->numbers.push_back(number);
+      joint->awaited.push_back(
+          key_of(comm, is_sent ? Key::Kind::kWanted : Key::Kind::kSent, part.peer, number));
+      continue;
+    }
+    const uint64_t number = comm.num_collectives++;
+    joint->numbers.push_back(number);
+    for (int peer = 0; peer < comm.size(); ++peer)
+      if (peer != comm.rank) joint->awaited.push_back(key_of(comm, Key::Kind::kCollective, peer, number));
+  }
+  comm.launching.push_back(std::move(joint));
+  comm.state = State::kLaunching;
+  comm.began = Clock::now();
+  comm.polls_left = comm.blocks ? 0 : kPolls;
+}
+
+ncclResult_t advance(ncclComm& comm) {
+  if (comm.error != ncclSuccess) return comm.error;
+  if (comm.state != State::kReady && comm.state != State::kFinalised) {
+    if (comm.polls_left-- > 0 || !make_progress(comm)) return ncclInProgress;
+    comm.state = comm.state == State::kFinalising ? State::kFinalised : State::kReady;
+    return comm.error;
+  }
+  const std::vector<int> dead = dead_members(comm);
+  if (dead.empty()) return ncclSuccess;
+  comm.last_error = ranks(dead) + " of '" + comm.name + "' is gone";
+  return ncclRemoteError;
+}
+
+void close(ncclComm& comm) {
+  live_communicators().erase(&comm);
+  comm.state = State::kGone;
+  const bool is_last = std::none_of(live_communicators().begin(), live_communicators().end(),
+                                    [&](const ncclComm* other) { return other->mesh == comm.mesh; });
+  if (is_last) Network::get().leave(comm.mesh);
+}
+
+void wait_for_peers(double seconds_waited) {
+  Network& network = Network::get();
+  network.idle();
+  if (std::min(seconds_waited, network.seconds_since_arrival()) < timeout_seconds()) return;
+  for (ncclComm* comm : live_communicators()) {
+    for (const auto& joint : comm->all_pending()) {
+      if (!joint->was_reached) continue;
+      std::vector<int> missing;
+      for (int rank = 0; rank < comm->size(); ++rank) {
+        if (std::any_of(joint->awaited.begin(), joint->awaited.end(),
+                        [&](const Key& key) { return key.from == comm->members[rank] && !network.has(key); }))
+          missing.push_back(rank);
+      }
+      const std::vector<int> dead = dead_members(*comm);
+      const Part& part = joint->parts[0];
+      give_up("missing-rank",
+              text(part.call.is_message() ? "message " : "collective ", joint->numbers[0] + 1, " of '",
+                   comm->name, "', ", part.call.to_string(), " on rank ", comm->rank, ": ", ranks(missing),
+                   " never came", dead.empty() ? "" : text("; ", ranks(dead), " is gone")));
+    }
+  }
+  give_up("missing-rank", "the host waits for a stream that nobody takes further");
+}
+
+}  // namespace trireme::vgpu
