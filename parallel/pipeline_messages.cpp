@@ -8,7 +8,10 @@ namespace trireme {
 
 Tensor PipelineMessages::tensor_in(Slot& slot, std::int64_t elements, Device device) {
   const std::int64_t bytes = elements * size_bytes(DType::kFloat32);
-  if (slot.memory.size_bytes() < bytes) slot.memory = Buffer(bytes, device);
+  if (slot.memory.size_bytes() < bytes) {
+    outgrown_.push_back(std::move(slot.memory));
+    slot.memory = Buffer(bytes, device);
+  }
   return slot.memory.tensor(DType::kFloat32, {elements});
 }
 
@@ -19,6 +22,7 @@ void PipelineMessages::wait_for(Slot& slot, Stream stream) {
 
 void PipelineMessages::begin(std::vector<Expected> expected, int room, Stream stream) {
   CHECK_EQ(num_received_, expected_.size()) << "messages of the last step were not taken";
+  outgrown_.clear();
   expected_ = std::move(expected);
   num_posted_ = num_received_ = 0;
   if (outgoing_.size() < static_cast<std::size_t>(room)) outgoing_.resize(static_cast<std::size_t>(room));

@@ -41,7 +41,7 @@ class PipelineMessages {
     bool under_way = false;
   };
 
-  static Tensor tensor_in(Slot& slot, std::int64_t elements, Device device);
+  Tensor tensor_in(Slot& slot, std::int64_t elements, Device device);
   void post_receives(Stream stream);
   void wait_for(Slot& slot, Stream stream);
 
@@ -52,6 +52,9 @@ class PipelineMessages {
   std::array<Slot, kAhead + 1> incoming_;
   std::vector<Slot> outgoing_;
   std::size_t num_sent_ = 0;
+  // Of this step.  To free memory of a device waits for all that it does, and in a step that may be a receive
+  // that was posted ahead.
+  std::vector<Buffer> outgrown_;
 };
 
 }  // namespace trireme

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/user_error.h"
+#include "parallel/nccl_communicator.h"
 #include "parallel/pipeline_schedule.h"
 
 namespace trireme {
@@ -91,9 +92,9 @@ void check_cuda(const Config& config, const MeshLayout& mesh) {
            "would give back memory page by page, which a CUDA device's can't yet", "set parallel.zero = 1");
   }
   for (const Axis axis : kAxes) {
-    if (mesh.size(axis) == 1) continue;
-    refuse(std::string("the layout"), std::string(name(axis)) + " of " + std::to_string(mesh.size(axis)),
-           "needs NCCL between GPUs, which this build has not", "start one rank, or use run.device = cpu");
+    if (kHasNccl || mesh.size(axis) == 1) continue;
+    throw UserError("run.device", "cuda on several ranks needs NCCL, which this build has not",
+                    "install NCCL and build again, start one rank, or set run.device = cpu");
   }
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/host_copy.h"
 #include "parallel/counted_ranges.h"
+#include "parallel/nccl_communicator.h"
 #include "trainer/layout_limits.h"
 #include "trainer/optim/lr_schedule.h"
 
@@ -26,14 +27,22 @@ std::string keys_of(const MeshShape& shape) {
   return keys.empty() ? "parallel.data" : keys;
 }
 
-// The mesh that the config asks for, if there are the ranks for it.
-Mesh make_mesh(const Config& config, Communicator& world) {
+// Throws UserError unless there are the ranks for what the config asks for.
+void check_ranks(const Config& config, const Communicator& world) {
   const MeshShape shape = mesh_shape(config.parallel);
   if (const auto reason = Mesh::why_not(shape, world.size())) {
     throw UserError(keys_of(shape), *reason, "change it, or start another number of ranks");
   }
   check_layout(config, MeshLayout(shape, world.size()));
-  return {shape, world};
+}
+
+// All ranks, of a device that has a way of its own between them.
+std::unique_ptr<Communicator> make_device_world(const Config& config, Communicator& world, Device device) {
+  check_ranks(config, world);
+  if constexpr (kHasNccl) {
+    if (!device.is_cpu()) return nccl_communicator(world, device);
+  }
+  return nullptr;
 }
 
 std::int64_t bucket_bytes(const ParallelConfig& config) {
@@ -84,7 +93,8 @@ TrainingEngine::TrainingEngine(const Config& config, Communicator& world, Device
     : config_(config),
       compute_(device),
       stream_(compute_),
-      mesh_(make_mesh(config, world)),
+      device_world_(make_device_world(config, world, device)),
+      mesh_(mesh_shape(config.parallel), device_world_ ? *device_world_ : world),
       task_(make_task(config, mesh_, stream_)),
       shards_(make_shards(config.parallel, task_->parameters(), mesh_.data())),
       reducer_(task_->parameters(), mesh_.data(),

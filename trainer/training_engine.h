@@ -88,6 +88,7 @@ class TrainingEngine {
   const Config config_;
   const DeviceStream compute_;
   const Stream stream_;
+  const std::unique_ptr<Communicator> device_world_;  // on a CUDA device
   Mesh mesh_;
   const std::unique_ptr<Task> task_;
   const std::optional<ShardedLayout> shards_;

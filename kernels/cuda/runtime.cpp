@@ -80,15 +80,15 @@ StreamState::~StreamState() {
   make_current(device_);
   TRIREME_CUDA(cudaStreamSynchronize(handle_));
   TRIREME_CUDA(cudaStreamDestroy(handle_));
-  for (const Memory& memory : {scratch_, workspace_}) {
-    if (memory.data != nullptr) TRIREME_CUDA(cudaFree(memory.data));
-  }
+  outgrown_.insert(outgrown_.end(), {scratch_.data, workspace_.data});
+  for (void* const data : outgrown_) TRIREME_CUDA(cudaFree(data));
 }
 
 void* StreamState::grown(Memory& memory, std::int64_t size_bytes) {
   if (size_bytes > memory.size_bytes) {
-    TRIREME_CUDA(cudaStreamSynchronize(handle_));
-    if (memory.data != nullptr) release(memory.data, device_);
+    outgrown_.push_back(memory.data);
+    // So that all that is outgrown is no more than what is used.
+    size_bytes = std::max(size_bytes, 2 * memory.size_bytes);
     memory = {allocate(size_bytes, device_), size_bytes};
   }
   return memory.data;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include <cuda_runtime_api.h>
 
@@ -18,8 +19,9 @@ class StreamState {
 
   Device device() const { return device_; }
   cudaStream_t handle() const { return handle_; }
-  // Memory for kernels' intermediate results, at least so large, valid until the next call that asks for
-  // more. Work of one stream is done in order, so each op may use all of it.
+  // Memory for kernels' intermediate results, at least so large, valid until the next call. Work of one
+  // stream is done in order, so each op may use all of it.  What was too small is kept until the stream ends:
+  // to free it would wait for all that the device does, which may be waiting for a peer that waits for us.
   void* scratch(std::int64_t size_bytes) { return grown(scratch_, size_bytes); }
   // The same again, of cuBLASLt: an op may use both.
   void* workspace(std::int64_t size_bytes) { return grown(workspace_, size_bytes); }
@@ -36,6 +38,7 @@ class StreamState {
   cudaStream_t handle_ = nullptr;
   Memory scratch_;
   Memory workspace_;
+  std::vector<void*> outgrown_;
 };
 
 // Makes a device the calling thread's current one, which launches and allocations need.  It stays so: whoever
