@@ -71,7 +71,8 @@ class NcclComm {
   NcclComm(std::string name, std::chrono::seconds timeout) : name_(std::move(name)), timeout_(timeout) {}
   ~NcclComm() {
     if (comm_ == nullptr) return;
-    settle(ncclCommFinalize(comm_), "ncclCommFinalize");
+    finalize();
+    settle(finalized_, "ncclCommFinalize");
     settle(ncclCommDestroy(std::exchange(comm_, nullptr)), "ncclCommDestroy");
   }
   NcclComm(const NcclComm&) = delete;
@@ -86,6 +87,12 @@ class NcclComm {
     ncclConfig_t config = this->config();
     whole.settle(ncclCommSplit(whole.comm_, color, key, &comm_, &config), "ncclCommSplit");
     if (comm_ != nullptr) settle(ncclInProgress, "ncclCommSplit");
+  }
+  // Begins the end: of several communicators at a time, so that no rank waits in one for a peer that waits in
+  // another.
+  void finalize() {
+    if (!is_final_) finalized_ = ncclCommFinalize(comm_);
+    is_final_ = true;
   }
   void abandon() {
     if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
@@ -141,6 +148,8 @@ class NcclComm {
   std::string name_;
   std::chrono::seconds timeout_;
   ncclComm_t comm_ = nullptr;
+  bool is_final_ = false;
+  ncclResult_t finalized_ = ncclSuccess;
 };
 
 // A communicator with the stream that it works on, and the ends of its last operations.
@@ -281,6 +290,13 @@ struct NcclCommunicator::Impl {
       if (lane) lane->comm.check();
     }
   }
+  // Returns when all that was submitted is done.
+  void drain() {
+    poll([this] {
+      return std::all_of(lanes.begin(), lanes.end(),
+                         [](const auto& lane) { return !lane || lane->is_done(); });
+    });
+  }
   template <typename IsDone>
   void poll(IsDone is_done) {
     Patience patience;
@@ -344,10 +360,10 @@ NcclCommunicator::~NcclCommunicator() {
     [[maybe_unused]] Impl* abandoned = impl_.release();
     return;
   }
-  impl_->poll([this] {
-    return std::all_of(impl_->lanes.begin(), impl_->lanes.end(),
-                       [](const auto& lane) { return !lane || lane->is_done(); });
-  });
+  impl_->drain();
+  for (const auto& lane : impl_->lanes) {
+    if (lane) lane->comm.finalize();
+  }
 }
 
 int NcclCommunicator::rank() const {
@@ -502,10 +518,7 @@ void NcclCommunicator::wait(Ticket ticket, Stream stream) {
 }
 
 void NcclCommunicator::barrier() {
-  impl_->poll([this] {
-    return std::all_of(impl_->lanes.begin(), impl_->lanes.end(),
-                       [](const auto& lane) { return !lane || lane->is_done(); });
-  });
+  impl_->drain();
   impl_->host->barrier();
 }
 
