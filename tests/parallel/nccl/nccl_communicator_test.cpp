@@ -170,6 +170,18 @@ TEST_F(NcclTest, OperationsRunInTheOrderGiven) {
   EXPECT_EQ(x.values(), std::vector<std::int32_t>(100, expected));
 }
 
+// The device of the root sends while its host waits for others in MPI.
+TEST_F(NcclTest, APeerMayWaitForWhatNobodyHereWaitsFor) {
+  OnDevice<float> x(values_of<float>(rank_, 30011), stream_);
+  const auto ticket = comm_->broadcast(x.tensor(), 0, stream_);
+  if (rank_ > 0) {
+    comm_->wait(ticket, stream_);
+    EXPECT_TRUE(same_bits(x.values(), values_of<float>(0, 30011)));
+  }
+  test_process().world().barrier();
+  comm_->wait(ticket, stream_);
+}
+
 // A wait with the CPU's stream is the host's.
 TEST_F(NcclTest, TheHostMayWait) {
   OnDevice<float> x(std::vector<float>(1000, 1.0F), stream_);
