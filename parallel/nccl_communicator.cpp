@@ -4,23 +4,20 @@
 #include <array>
 #include <cstring>
 #include <exception>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include <glog/logging.h>
-#include <nccl.h>
 
 #include "kernels/buffer.h"
 #include "kernels/cuda/stream_state.h"
 #include "parallel/mpi_call_check.h"
 #include "parallel/mpi_communicator.h"
+#include "parallel/nccl_lane.h"
 #include "parallel/self_communicator.h"
 
 namespace trireme {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 ncclDataType_t nccl_type(DType dtype) {
   switch (dtype) {
@@ -50,127 +47,6 @@ char* part_of(const Tensor& x, int rank, int num_parts) {
   return static_cast<char*>(x.raw_data()) + bytes_of(x) / num_parts * rank;
 }
 
-// Asks again and again without keeping the core to itself for long.
-class Patience {
- public:
-  void pause() {
-    if (++num_pauses_ < 100) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
-  }
-
- private:
-  int num_pauses_ = 0;
-};
-
-// An NCCL communicator that doesn't block: what it was told is done when it is no longer in progress.
-class NcclComm {
- public:
-  NcclComm(std::string name, std::chrono::seconds timeout) : name_(std::move(name)), timeout_(timeout) {}
-  ~NcclComm() {
-    if (comm_ == nullptr) return;
-    settle(ncclCommFinalize(comm_), "ncclCommFinalize");
-    settle(ncclCommDestroy(std::exchange(comm_, nullptr)), "ncclCommDestroy");
-  }
-  NcclComm(const NcclComm&) = delete;
-  NcclComm& operator=(const NcclComm&) = delete;
-
-  void join(const ncclUniqueId& id, int rank, int size) {
-    ncclConfig_t config = this->config();
-    settle(ncclCommInitRankConfig(&comm_, size, id, rank, &config), "ncclCommInitRankConfig");
-  }
-  // Collective over `whole`; has nobody in it if `color` is NCCL_SPLIT_NOCOLOR.
-  void split_from(NcclComm& whole, int color, int key) {
-    ncclConfig_t config = this->config();
-    whole.settle(ncclCommSplit(whole.comm_, color, key, &comm_, &config), "ncclCommSplit");
-    if (comm_ != nullptr) settle(ncclInProgress, "ncclCommSplit");
-  }
-  void abandon() {
-    if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
-  }
-
-  explicit operator bool() const { return comm_ != nullptr; }
-  ncclComm_t handle() const { return comm_; }
-
-  // Waits until what `call` began is under way on the device, or ends the job.
-  void settle(ncclResult_t result, const char* call) {
-    const Clock::time_point deadline = Clock::now() + timeout_;
-    Patience patience;
-    while (result == ncclInProgress && comm_ != nullptr) {
-      const ncclResult_t asked = ncclCommGetAsyncError(comm_, &result);
-      if (asked != ncclSuccess) result = asked;
-      if (result != ncclInProgress) break;
-      if (Clock::now() > deadline) {
-        fail(std::string(call) + ": not done after " + std::to_string(timeout_.count()) +
-             " s; is a rank missing, or the network between the devices?");
-      }
-      patience.pause();
-    }
-    if (result != ncclSuccess && result != ncclInProgress) fail(call, result);
-  }
-  // Whether a peer, or the way to it, has failed since.
-  void check() {
-    ncclResult_t result = ncclSuccess;
-    const ncclResult_t asked = ncclCommGetAsyncError(comm_, &result);
-    if (asked != ncclSuccess) result = asked;
-    if (result != ncclSuccess && result != ncclInProgress) fail("a peer", result);
-  }
-
- private:
-  ncclConfig_t config() const {
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
-#if NCCL_VERSION_CODE >= NCCL_VERSION(2, 27, 0)
-    config.commName = name_.c_str();
-#endif
-    return config;
-  }
-  [[noreturn]] void fail(const char* call, ncclResult_t result) {
-    std::string text = std::string(call) + ": " + ncclGetErrorString(result);
-    const char* details = ncclGetLastError(comm_);
-    if (details != nullptr && *details != '\0') text += std::string(" (") + details + ")";
-    fail(text);
-  }
-  [[noreturn]] void fail(const std::string& text) {
-    abandon();
-    end_job(name_ + ": NCCL: " + text);
-  }
-
-  std::string name_;
-  std::chrono::seconds timeout_;
-  ncclComm_t comm_ = nullptr;
-};
-
-// A communicator with the stream that it works on, and the ends of its last operations.
-struct Lane {
-  static constexpr std::size_t kRing = NcclCommunicator::kMostUnderWay;
-
-  NcclComm comm;
-  DeviceStream stream;
-  Event given;  // what an operation waits for
-  std::vector<std::unique_ptr<Event>> ends;
-  std::uint64_t num_operations = 0;
-
-  Lane(std::string name, Device device, std::chrono::seconds timeout)
-      : comm(std::move(name), timeout), stream(device), given(device) {
-    for (std::size_t i = 0; i < kRing; ++i) ends.push_back(std::make_unique<Event>(device));
-  }
-
-  // Runs `enqueue(comm, stream)` after what `after` has been given.
-  template <typename Enqueue>
-  void submit(const char* call, Stream after, Enqueue enqueue) {
-    given.record(after);
-    given.make_wait(stream);
-    comm.settle(enqueue(comm.handle(), Stream(stream).cuda()->handle()), call);
-    ends[num_operations++ % kRing]->record(stream);
-  }
-  // The end of operation `number`, counted from 1, or of a later one.
-  const Event& end_of(std::uint64_t number) const { return *ends[(number - 1) % kRing]; }
-  bool is_done() const { return num_operations == 0 || end_of(num_operations).is_reached(); }
-};
-
 // Lanes: of the collectives, then of messages to and from each neighbour.
 enum LaneIndex : std::size_t { kCollectives, kToNext, kFromPrevious, kToPrevious, kFromNext, kNumLanes };
 
@@ -192,7 +68,7 @@ struct NcclCommunicator::Impl {
   const int rank;
   const int size;
   const int num_exceptions = std::uncaught_exceptions();  // under way when it was made
-  std::array<std::unique_ptr<Lane>, kNumLanes> lanes;
+  std::array<std::unique_ptr<NcclLane>, kNumLanes> lanes;
   std::array<std::vector<Ticket>, kNumLanes> comparisons;  // of messages, which wait() waits for
   std::int64_t num_calls = 0;
   std::int64_t bytes_received = 0;
@@ -208,7 +84,9 @@ struct NcclCommunicator::Impl {
     lanes[kCollectives] = new_lane();
   }
 
-  std::unique_ptr<Lane> new_lane() const { return std::make_unique<Lane>(host->name(), device, timeout); }
+  std::unique_ptr<NcclLane> new_lane() const {
+    return std::make_unique<NcclLane>(host->name(), device, timeout, kMostUnderWay);
+  }
   NcclComm& comm() { return lanes[kCollectives]->comm; }
 
   int next() const { return (rank + 1) % size; }
@@ -230,7 +108,7 @@ struct NcclCommunicator::Impl {
     host->wait(mpi.compare(call), {});
     ++num_calls;
     bytes_received += bytes;
-    Lane& lane = *lanes[kCollectives];
+    NcclLane& lane = *lanes[kCollectives];
     lane.submit(name, stream, enqueue);
     return ticket_of(kCollectives, lane.num_operations);
   }
@@ -240,12 +118,12 @@ struct NcclCommunicator::Impl {
                  Stream stream, Enqueue enqueue) {
     check_stream(x, stream);
     CHECK(lanes[index]) << host->name() << ": a message before open_messages()";
-    Lane& lane = *lanes[index];
+    NcclLane& lane = *lanes[index];
     // Not before the collectives that came before.
-    const Lane& collectives = *lanes[kCollectives];
+    const NcclLane& collectives = *lanes[kCollectives];
     if (collectives.num_operations > 0) collectives.end_of(collectives.num_operations).make_wait(lane.stream);
-    comparisons[index].resize(Lane::kRing);
-    comparisons[index][lane.num_operations % Lane::kRing] = mpi.compare(call);
+    comparisons[index].resize(kMostUnderWay);
+    comparisons[index][lane.num_operations % kMostUnderWay] = mpi.compare(call);
     ++num_calls;
     bytes_received += bytes;
     lane.submit(name, stream, enqueue);
@@ -274,12 +152,19 @@ struct NcclCommunicator::Impl {
     lanes[index] = std::move(lane);
   }
   void open_direction(LaneIndex to, LaneIndex from, bool is_upwards);
-  void connect(Lane& lane, bool sends);
+  void connect(NcclLane& lane, bool sends);
 
   void check_peers() {
     for (const auto& lane : lanes) {
       if (lane) lane->comm.check();
     }
+  }
+  // Returns when all that was submitted is done.
+  void drain() {
+    poll([this] {
+      return std::all_of(lanes.begin(), lanes.end(),
+                         [](const auto& lane) { return !lane || lane->is_done(); });
+    });
   }
   template <typename IsDone>
   void poll(IsDone is_done) {
@@ -305,7 +190,7 @@ void NcclCommunicator::Impl::open_direction(LaneIndex to, LaneIndex from, bool i
 
 // NCCL connects two ranks at their first message, and that takes both at once, which a receive that is posted
 // ahead can't wait for.
-void NcclCommunicator::Impl::connect(Lane& lane, bool sends) {
+void NcclCommunicator::Impl::connect(NcclLane& lane, bool sends) {
   Buffer word(size_bytes(DType::kInt32), device);
   word.zero();
   lane.submit("the first message", lane.stream, [&](ncclComm_t comm, cudaStream_t stream) {
@@ -344,10 +229,10 @@ NcclCommunicator::~NcclCommunicator() {
     [[maybe_unused]] Impl* abandoned = impl_.release();
     return;
   }
-  impl_->poll([this] {
-    return std::all_of(impl_->lanes.begin(), impl_->lanes.end(),
-                       [](const auto& lane) { return !lane || lane->is_done(); });
-  });
+  impl_->drain();
+  for (const auto& lane : impl_->lanes) {
+    if (lane) lane->comm.finalize();
+  }
 }
 
 int NcclCommunicator::rank() const {
@@ -486,12 +371,12 @@ void NcclCommunicator::wait(Ticket ticket, Stream stream) {
   const std::uint64_t number = ticket >> kLaneBits;
   if (index == kHost) return impl_->host->wait(number, stream);
   if (number == 0) return;
-  Lane& lane = *impl_->lanes[index];
+  NcclLane& lane = *impl_->lanes[index];
   lane.comm.check();
   if (index != kCollectives) {
-    CHECK_LE(lane.num_operations, number + Lane::kRing - 1)
+    CHECK_LE(lane.num_operations, number + kMostUnderWay - 1)
         << name() << ": a message is waited for after too many later ones";
-    impl_->host->wait(impl_->comparisons[index][(number - 1) % Lane::kRing], {});
+    impl_->host->wait(impl_->comparisons[index][(number - 1) % kMostUnderWay], {});
   }
   const Event& end = lane.end_of(number);
   if (stream.device().is_cpu()) {
@@ -502,10 +387,7 @@ void NcclCommunicator::wait(Ticket ticket, Stream stream) {
 }
 
 void NcclCommunicator::barrier() {
-  impl_->poll([this] {
-    return std::all_of(impl_->lanes.begin(), impl_->lanes.end(),
-                       [](const auto& lane) { return !lane || lane->is_done(); });
-  });
+  impl_->drain();
   impl_->host->barrier();
 }
 

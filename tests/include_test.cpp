@@ -40,7 +40,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kCages = {
     {"cuda", {"kernels/cuda/"}},
     {"cublas", {"kernels/cuda/"}},
     {"cudnn", {"kernels/cuda/"}},
-    {"nccl.h", {"parallel/nccl_communicator"}},
+    {"nccl.h", {"parallel/nccl_lane.h"}},
 };
 
 struct Include {

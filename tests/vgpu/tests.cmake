@@ -68,6 +68,37 @@ vgpu_test(cublas_lt 0 "^fine" cublas_lt ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
 vgpu_broken(cublas_lt uninitialised=uninitialised-global missing_event=missing-event host_pointer=host-pointer
             beyond=out-of-bounds)
 
+# The library that joins processes: it is told apart who does what, and whether it is there.
+if(TARGET vgpu_nccl AND TRIREME_NCCL)
+  vgpu_program(nccl nccl -gencode arch=compute_80,code=compute_80 -I${TRIREME_NCCL_INCLUDE} ${TRIREME_NCCL})
+  foreach(mode eager lazy)
+    vgpu_test(nccl.${mode} 0 "^fine" nccl ENVIRONMENT TRIREME_VGPU_DEVICES=2 TRIREME_VGPU_STREAMS=${mode})
+    foreach(case count=mismatch type=mismatch reduction=mismatch root=mismatch order=mismatch message=mismatch
+                 missing=missing-rank gone=missing-rank absent=missing-rank both_send_first=missing-rank
+                 beyond=out-of-bounds host_pointer=host-pointer uninitialised=uninitialised-global
+                 missing_event=missing-event read_too_early=missing-event not_settled=missing-event
+                 memory_of_other_device=other-device stream_of_other_device=other-device
+                 destroyed=communicator busy=communicator leak=leak)
+      string(REPLACE "=" ";" case ${case})
+      list(GET case 0 name)
+      list(GET case 1 finding)
+      set(timeout 60)
+      if(finding STREQUAL missing-rank)
+        set(timeout 1)
+      endif()
+      vgpu_test(nccl.${name}.${mode} 97 "^vgpu: ${finding}: " nccl ARGUMENT ${name}
+                ENVIRONMENT TRIREME_VGPU_DEVICES=2 TRIREME_VGPU_STREAMS=${mode} TRIREME_VGPU_NCCL_TIMEOUT=${timeout})
+    endforeach()
+  endforeach()
+  vgpu_test(nccl.same_device 1 "Duplicate GPU" nccl ARGUMENT same_device ENVIRONMENT TRIREME_VGPU_DEVICES=2)
+  vgpu_test(nccl.names_the_calls 97
+            "collective 1 of 'pair': rank [01] calls AllReduce(sum) of .* float32, rank [01] calls AllReduce(sum)" nccl
+            ARGUMENT count ENVIRONMENT TRIREME_VGPU_DEVICES=2)
+  vgpu_test(nccl.names_the_missing 97
+            "collective 2 of 'pair', AllReduce(sum) of 1000 float32 on rank 0: rank 1 never came; rank 1 is gone" nccl
+            ARGUMENT gone ENVIRONMENT TRIREME_VGPU_DEVICES=2 TRIREME_VGPU_NCCL_TIMEOUT=1)
+endif()
+
 # A report says where; what is ignored is not reported.
 vgpu_test(report.kernel 97 "^  kernel   write_at(float\\*, int)$" broken_global ARGUMENT write_beyond)
 vgpu_test(report.thread 97 "^  block    (0,0,0), thread (63,0,0)$" broken_global ARGUMENT write_beyond)

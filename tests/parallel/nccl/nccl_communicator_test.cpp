@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "parallel/mesh.h"
 #include "tests/parallel/nccl/device_values.h"
 #include "tests/support/ranks.h"
 
@@ -169,6 +170,18 @@ TEST_F(NcclTest, OperationsRunInTheOrderGiven) {
   EXPECT_EQ(x.values(), std::vector<std::int32_t>(100, expected));
 }
 
+// The device of the root sends while its host waits for others in MPI.
+TEST_F(NcclTest, APeerMayWaitForWhatNobodyHereWaitsFor) {
+  OnDevice<float> x(values_of<float>(rank_, 30011), stream_);
+  const auto ticket = comm_->broadcast(x.tensor(), 0, stream_);
+  if (rank_ > 0) {
+    comm_->wait(ticket, stream_);
+    EXPECT_TRUE(same_bits(x.values(), values_of<float>(0, 30011)));
+  }
+  test_process().world().barrier();
+  comm_->wait(ticket, stream_);
+}
+
 // A wait with the CPU's stream is the host's.
 TEST_F(NcclTest, TheHostMayWait) {
   OnDevice<float> x(std::vector<float>(1000, 1.0F), stream_);
@@ -254,6 +267,31 @@ TEST_F(NcclTest, MessagesGoRoundTheRingBothWays) {
     EXPECT_TRUE(same_bits(arrived[i].values(), expected)) << i;
   }
   comm_->barrier();
+}
+
+// A pipeline of two stages where the ranks allow it, the others data.
+TEST_F(NcclTest, AMeshOfDevicesSumsAlongItsAxes) {
+  const MeshShape shape{.pipeline = size_ % 2 == 0 ? 2 : 1, .data = 0, .tensor = 1};
+  const Mesh mesh(shape, *comm_);
+  for (const Axis axis : kAxes) {
+    Communicator& group = mesh.axis(axis);
+    EXPECT_EQ(group.name(), name(axis));
+    OnDevice<float> x(std::vector<float>(100, static_cast<float>(group.rank() + 1)), stream_);
+    group.wait(group.all_reduce(x.tensor(), ReduceOp::kSum, stream_), stream_);
+    EXPECT_EQ(x.values()[99], static_cast<float>(group.size() * (group.size() + 1) / 2)) << name(axis);
+  }
+  if (mesh.size(Axis::kPipeline) == 1) return;
+  Communicator& back = mesh.pipeline_back();
+  back.open_messages();
+  mesh.pipeline().open_messages();
+  OnDevice<float> x(std::vector<float>(100, static_cast<float>(rank_)), stream_);
+  OnDevice<float> y(std::vector<float>(100), stream_);
+  const int other = 1 - mesh.coordinate(Axis::kPipeline);
+  const auto received = back.receive(y.tensor(), other, stream_);
+  const auto sent = back.send(x.tensor(), other, stream_);
+  back.wait(received, stream_);
+  back.wait(sent, stream_);
+  EXPECT_EQ(y.values()[0], static_cast<float>((rank_ + size_ / 2) % size_));
 }
 
 // The table in communicator.h.

@@ -442,12 +442,12 @@ ncclResult_t advance(ncclComm& comm) {
   return ncclRemoteError;
 }
 
-void close(ncclComm& comm) {
+void close(ncclComm& comm, bool says_farewell) {
   live_communicators().erase(&comm);
   comm.state = State::kGone;
   const bool is_last = std::none_of(live_communicators().begin(), live_communicators().end(),
                                     [&](const ncclComm* other) { return other->mesh == comm.mesh; });
-  if (is_last) Network::get().leave(comm.mesh);
+  if (is_last || !says_farewell) Network::get().leave(comm.mesh, says_farewell);
 }
 
 void wait_for_peers(double seconds_waited) {

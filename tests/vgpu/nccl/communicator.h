@@ -86,7 +86,8 @@ ncclComm* join_mesh(const std::string& id, int rank, int size, const ncclConfig_
 void begin_split(ncclComm& comm, int color, int key, ncclComm** child, const ncclConfig_t* config);
 void begin_launch(ncclComm& comm, cudaStream_t stream, std::vector<Part> parts);
 ncclResult_t advance(ncclComm& comm);
-void close(ncclComm& comm);
+// Without a farewell the others find this rank gone.
+void close(ncclComm& comm, bool says_farewell);
 
 // Communicators that are not destroyed.
 std::set<ncclComm*>& live_communicators();

@@ -158,14 +158,14 @@ ncclResult_t ncclCommDestroy(ncclComm_t handle) {
   ncclComm& comm = live(handle, "ncclCommDestroy");
   if (!comm.all_pending().empty() || !comm.launching.empty())
     misuse("ncclCommDestroy", "operations of '" + comm.name + "' are under way");
-  close(comm);
+  close(comm, /*says_farewell=*/true);
   return ncclSuccess;
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t handle) {
   ncclComm& comm = live(handle, "ncclCommAbort");
   comm.was_aborted = true;
-  close(comm);
+  close(comm, /*says_farewell=*/false);
   return ncclSuccess;
 }
 

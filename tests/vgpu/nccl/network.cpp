@@ -78,9 +78,9 @@ std::shared_ptr<Mesh> Network::join(const std::string& id, Mesh::Hello self) {
   return mesh;
 }
 
-void Network::leave(const std::shared_ptr<Mesh>& mesh) {
+void Network::leave(const std::shared_ptr<Mesh>& mesh, bool says_farewell) {
   for (int rank = 0; rank < mesh->self.size; ++rank) {
-    if (rank != mesh->self.rank)
+    if (says_farewell && rank != mesh->self.rank)
       send(*mesh, rank, {0, Key::Kind::kFarewell, static_cast<uint32_t>(mesh->self.rank), 0}, {}, nullptr, 0);
   }
   const std::lock_guard lock(mutex_);

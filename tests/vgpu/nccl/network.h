@@ -88,7 +88,7 @@ class Network {
 
   std::shared_ptr<Mesh> join(const std::string& id, Mesh::Hello self);
   // What is on its way still arrives.
-  void leave(const std::shared_ptr<Mesh>& mesh);
+  void leave(const std::shared_ptr<Mesh>& mesh, bool says_farewell);
   // Ranks that this one has not met, or that are gone without a farewell.
   std::vector<int> missing(const Mesh& mesh);
   std::vector<int> dead(const Mesh& mesh);

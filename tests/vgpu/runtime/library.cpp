@@ -52,11 +52,12 @@ cudaError_t submit(const char* name, cudaStream_t stream_handle, const VgpuOpera
                 where_called());
       operands.push_back({operand, side});
     }
-    std::vector<uint8_t*> bytes;
-    for (const Operand& operand : operands) bytes.push_back(bytes_at(operand.side, operand.side.rows.begin));
     const auto run = [=, call = where_called(), checked = false](const Running& running) mutable {
       if (!checked) check(operands, running, call);
       checked = true;
+      std::vector<uint8_t*> bytes;
+      for (const Operand& operand : operands)
+        bytes.push_back(bytes_at(operand.side, operand.side.rows.begin));
       if (!attempt(bytes.data())) return false;
       mark_written(operands);
       return true;
