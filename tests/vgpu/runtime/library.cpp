@@ -65,6 +65,7 @@ cudaError_t vgpu_submit(const char* name, cudaStream_t stream_handle, const Vgpu
       execute(owner.get(), bytes.data());
       mark_written(operands);
     };
+    ++RuntimeState::get().counters.library_calls;
     Streams::get().submit(*stream, name, run);
     return cudaSuccess;
   });

@@ -109,6 +109,13 @@ const Modules::Variable* Modules::variable(const void* host_variable) const {
   return found == variables_.end() ? nullptr : &found->second;
 }
 
+Counters Modules::total() const {
+  Counters total;
+  for (const auto& module : modules_)
+    for (const auto& [name, kernel] : module->kernels()) total.add(kernel->counters);
+  return total;
+}
+
 std::string Modules::counters() const {
   std::ostringstream out;
   for (const auto& module : modules_) {

@@ -69,6 +69,8 @@ class Modules {
 
   const std::vector<std::unique_ptr<LoadedModule>>& modules() const { return modules_; }
 
+  // What was counted of all kernels.
+  Counters total() const;
   // All kernels that were launched, with what was counted.
   std::string counters() const;
 
