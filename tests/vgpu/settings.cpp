@@ -25,6 +25,14 @@ uint64_t number(const char* name, uint64_t otherwise, uint64_t lowest, uint64_t 
   return number;
 }
 
+// Of the variable's two values the first is the default.
+bool is_second(const char* name, const std::string& first, const std::string& second) {
+  const std::string value = variable(name);
+  if (!value.empty() && value != first && value != second)
+    refuse(text(name, "=", value, ": give '", first, "' or '", second, "'"));
+  return value == second;
+}
+
 // Only checks that are opinions about a program which can go on may be switched off.
 bool may_be_ignored(Finding finding) {
   switch (finding) {
@@ -67,10 +75,9 @@ Settings from_environment() {
   s.max_instructions = number("TRIREME_VGPU_MAX_INSTRUCTIONS", 4'000'000'000, 1, ~0ull);
   s.print_counters = number("TRIREME_VGPU_COUNTERS", 0, 0, 1) != 0;
   s.ignored_findings = ignored_findings();
-  const std::string streams = variable("TRIREME_VGPU_STREAMS");
-  if (!streams.empty() && streams != "lazy" && streams != "eager")
-    refuse(text("TRIREME_VGPU_STREAMS=", streams, ": give 'eager' or 'lazy'"));
-  s.lazy_streams = streams == "lazy";
+  s.lazy_streams = is_second("TRIREME_VGPU_STREAMS", "eager", "lazy");
+  s.load_all = is_second("TRIREME_VGPU_LOAD", "lazy", "all");
+  s.lines_folder = variable("TRIREME_VGPU_LINES");
   return s;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace trireme::vgpu {
 
@@ -15,7 +16,9 @@ struct Settings {
   uint64_t shuffle_seed = 0;  // TRIREME_VGPU_SHUFFLE: other than 0, blocks and warps run in a random order
   uint64_t max_instructions =
       0;  // TRIREME_VGPU_MAX_INSTRUCTIONS: a block that runs more warp instructions hangs
-  bool print_counters = false;    // TRIREME_VGPU_COUNTERS=1: a table of counters per kernel on stderr at exit
+  bool print_counters = false;  // TRIREME_VGPU_COUNTERS=1: a table of counters per kernel on stderr at exit
+  bool load_all = false;        // TRIREME_VGPU_LOAD=all: every kernel is translated when the program starts
+  std::string lines_folder;     // TRIREME_VGPU_LINES: which source lines were executed is left there at exit
   uint32_t ignored_findings = 0;  // TRIREME_VGPU_IGNORE: bit per Finding (report.h)
 };
 

@@ -117,6 +117,22 @@ endforeach()
 # 6 blocks x 4 warps x 5 tiles x 2 steps x 8 columns; two barriers for each warp and tile.
 vgpu_test(counters.mma 0 "  mma 1920, barriers 240$" tensor_cores ENVIRONMENT TRIREME_VGPU_COUNTERS=1)
 
+# What a process does in all: two kernels in order, their result fetched, one event waited for.
+foreach(expected "launches 2, library_calls 0, fills 1" "copies_to_device 0, bytes_to_device 0"
+                 "copies_to_host 1, bytes_to_host 4000" "event_waits 1, device_waits 0, copies_waited 0"
+                 "allocations 2, frees 2")
+  string(MAKE_C_IDENTIFIER ${expected} name)
+  vgpu_test(counters.${name} 0 "${expected}$" streams ARGUMENT events
+            ENVIRONMENT TRIREME_VGPU_COUNTERS=1 TRIREME_VGPU_STREAMS=lazy)
+endforeach()
+
+# Lines of source: those of both sides of a branch, of which one is taken, and of what they call.
+vgpu_program(lines lines)
+add_test(NAME vgpu.lines
+         COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lines_test.sh env LD_LIBRARY_PATH=${CMAKE_BINARY_DIR}/vgpu
+                 ${sanitizer_environment} ${CMAKE_CURRENT_BINARY_DIR}/lines)
+set_tests_properties(vgpu.lines PROPERTIES TIMEOUT 120)
+
 # Device code compressed in every way that fatbinary knows, alone and beside SASS.
 foreach(mode none size speed balance)
   vgpu_program(kernels_${mode} kernels -gencode arch=compute_80,code=[sm_80,compute_80] --compress-mode=${mode})

@@ -118,6 +118,7 @@ struct Kernel {
   std::string readable_name;
   const ptx::Module* module = nullptr;
   std::vector<Instr> code;
+  std::vector<uint8_t> executed;  // beside the code: 1 where it was; empty unless TRIREME_VGPU_LINES is set
   std::vector<std::vector<Lanes>> lists;
   std::vector<Statement> statements;
   uint32_t register_bytes = 0;     // of one warp

@@ -55,17 +55,28 @@ void Warp::restart() {
 }
 
 void Warp::run() {
+  if (block_->kernel().executed.empty())
+    run_until_it_waits<false>();
+  else
+    run_until_it_waits<true>();
+}
+
+template <bool kNotesExecuted>
+void Warp::run_until_it_waits() {
   const Instr* const code = block_->kernel().code.data();
+  uint8_t* const executed = block_->launch().kernel->executed.data();
   patience_ = kPatience;
   const Instr* last = code;
   uint64_t instructions = 0;
   uint64_t thread_instructions = 0;
   while (state_ == State::kReady && pick_group()) {
     do {
-      const Instr& instr = code[pc_++];
+      const uint32_t pc = pc_++;
+      const Instr& instr = code[pc];
       const LaneMask active = mask_ & (predicate(instr.guard) ^ instr.guard_flip);
       ++instructions;
       thread_instructions += std::popcount(mask_);
+      if (kNotesExecuted && active) __atomic_store_n(&executed[pc], 1, __ATOMIC_RELAXED);
       if (active) instr.run(*this, instr, active);
       last = &instr;
     } while (pc_ < limit_);

@@ -90,6 +90,8 @@ class Warp {
     Finding otherwise = Finding::kWrongMask;
   };
 
+  template <bool kNotesExecuted>
+  void run_until_it_waits();
   bool pick_group();
   void store_group(const Group& group);
   void find_limit();

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 
+#include "tests/vgpu/counters.h"
 #include "tests/vgpu/runtime/streams.h"
 
 namespace trireme::vgpu {
@@ -19,6 +20,7 @@ struct RuntimeState {
   cudaError_t sticky = cudaSuccess;  // a kernel failed: nothing works any more
   uint32_t peers[8] = {};            // device -> bit per device that it may access
   unsigned device_flags = 0;
+  VgpuCounters counters = {};  // without what kernels count
 
   static RuntimeState& get();
 };

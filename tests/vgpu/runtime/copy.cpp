@@ -27,6 +27,21 @@ void check_kind(const Side& to, const Side& from, cudaMemcpyKind kind) {
           where_called());
 }
 
+void count(const Side& to, const Side& from, uint64_t bytes, bool waits) {
+  VgpuCounters& c = RuntimeState::get().counters;
+  c.copies_waited += waits;
+  if (to.is_device && from.is_device) {
+    ++c.copies_on_device;
+    c.bytes_on_device += bytes;
+  } else if (to.is_device) {
+    ++c.copies_to_device;
+    c.bytes_to_device += bytes;
+  } else if (from.is_device) {
+    ++c.copies_to_host;
+    c.bytes_to_host += bytes;
+  }
+}
+
 // Moves the data, and what is known of every byte.
 void execute_copy(const Side& to, const Side& from, size_t width, size_t height, const Running& running,
                   const std::string& call) {
@@ -62,13 +77,14 @@ cudaError_t copy(const void* to_pointer, size_t to_pitch, const void* from_point
       std::memcpy(staged.get() + n * width, bytes_at(from, from.rows.row(n)), width);
     from.rows = {reinterpret_cast<uint64_t>(staged.get()), width};
   }
+  const bool on_device = to.is_device && from.is_device;
+  const bool waits = mode == CopyMode::kWaits ? !on_device : to.is_pageable;
+  count(to, from, width * height, waits);
   Streams& streams = Streams::get();
   streams.submit(stream, current_call, [=, call = where_called()](const Running& running) {
     execute_copy(to, from, width, height, running, call);
     (void)staged;  // lives until here
   });
-  const bool on_device = to.is_device && from.is_device;
-  const bool waits = mode == CopyMode::kWaits ? !on_device : to.is_pageable;
   if (waits) streams.finish(stream);
   return cudaSuccess;
 }
@@ -78,6 +94,7 @@ cudaError_t fill(void* to_pointer, size_t pitch, int value, size_t width, size_t
   if (width > pitch) return cudaErrorInvalidValue;
   const Side to = side_of(to_pointer, pitch, width, height);
   if (!to.region) give_up(Finding::kHostPointer, "the memory to set is not of a device", where_called());
+  ++RuntimeState::get().counters.fills;
   Streams::get().submit(stream, current_call, [=, call = where_called()](const Running& running) {
     check_order(to, running, width, height, Access::kWrite, call);
     for (size_t n = 0; n < height; ++n) {

@@ -197,6 +197,7 @@ cudaError_t cudaDeviceGetPCIBusId(char* id, int length, int device) {
 
 cudaError_t cudaDeviceSynchronize() {
   return api_call("cudaDeviceSynchronize", [&] {
+    ++RuntimeState::get().counters.device_waits;
     Streams::get().finish_device(current_device);
     return cudaSuccess;
   });

@@ -79,6 +79,7 @@ cudaError_t launch(const Modules::Function* function, const Configuration& c, vo
   for (size_t i = 0; i < kernel.parameters.size(); ++i)
     std::memcpy(launch->parameters.data() + kernel.parameters[i].offset, arguments[i],
                 kernel.parameters[i].bytes);
+  ++RuntimeState::get().counters.launches;
   Streams::get().submit(*stream, text("kernel ", kernel.readable_name), [launch](const Running& running) {
     launch->op = running.id;
     launch->clock = &running.clock;

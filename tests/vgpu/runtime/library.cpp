@@ -62,6 +62,7 @@ cudaError_t submit(const char* name, cudaStream_t stream_handle, const VgpuOpera
       mark_written(operands);
       return true;
     };
+    ++RuntimeState::get().counters.library_calls;
     const OpId id = Streams::get().submit_joint(*stream, name, run);
     if (op) *op = id;
     return cudaSuccess;

@@ -13,6 +13,7 @@ namespace {
 cudaError_t allocate(Region& region, void** pointer, size_t bytes) {
   *pointer = nullptr;
   if (bytes == 0) return cudaSuccess;
+  ++RuntimeState::get().counters.allocations;
   const uint64_t address = region.allocate(bytes, settings().memory_bytes, current_call, true);
   *pointer = reinterpret_cast<void*>(address);
   return address ? cudaSuccess : cudaErrorMemoryAllocation;
@@ -46,6 +47,7 @@ void release(Region* region, uint64_t address) {
 // Freeing waits for all that may use the memory.
 cudaError_t free_now(void* pointer, bool on_device) {
   if (!pointer) return cudaSuccess;
+  ++RuntimeState::get().counters.frees;
   Streams::get().finish_all();
   const auto address = reinterpret_cast<uint64_t>(pointer);
   AddressSpace& space = AddressSpace::get();
@@ -121,6 +123,7 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t handle) {
     const auto address = reinterpret_cast<uint64_t>(pointer);
     Region* region = AddressSpace::get().find(address);
     if (!region || !region->find(address)) release(region, address);
+    ++RuntimeState::get().counters.frees;
     Streams::get().submit(*stream, current_call, [=](const Running&) { release(region, address); });
     return cudaSuccess;
   });

@@ -7,24 +7,49 @@
 #include "tests/vgpu/memory/address_space.h"
 #include "tests/vgpu/report.h"
 #include "tests/vgpu/runtime/device.h"
+#include "tests/vgpu/settings.h"
 
 namespace trireme::vgpu {
 
-LoadedModule::LoadedModule(const void* fatbin_wrapper) {
-  DeviceCode code = read_fatbin(fatbin_wrapper, kComputeCapability);
+void LoadedModule::read() {
+  if (module_) return;
+  DeviceCode code = read_fatbin(fatbin_wrapper_, kComputeCapability);
   if (code.ptx.empty())
     refuse(text("device code without PTX for compute capability ", kComputeCapability,
                 " or less: compile with -gencode arch=compute_80,code=compute_80"));
+  registers_ = std::move(code.registers);
   module_ = ptx::parse(std::move(code.ptx));
-  for (const ptx::Function& f : module_->functions) {
-    if (!f.is_entry || !f.has_body) continue;
-    auto kernel = std::make_unique<Kernel>(Lowering(*module_, f).lower());
-    const auto registers = code.registers.find(kernel->name);
-    if (registers != code.registers.end()) kernel->num_registers = registers->second;
-    kernels_[kernel->name] = std::move(kernel);
-  }
   variables_.resize(AddressSpace::get().num_devices());
   for (int d = 0; d < AddressSpace::get().num_devices(); ++d) place_variables(d);
+}
+
+Kernel* LoadedModule::translate(const ptx::Function& entry) {
+  std::unique_ptr<Kernel>& kernel = kernels_[std::string(entry.name)];
+  if (kernel) return kernel.get();
+  kernel = std::make_unique<Kernel>(Lowering(*module_, entry).lower());
+  const auto registers = registers_.find(kernel->name);
+  if (registers != registers_.end()) kernel->num_registers = registers->second;
+  if (!settings().lines_folder.empty()) kernel->executed.resize(kernel->code.size());
+  return kernel.get();
+}
+
+Kernel* LoadedModule::kernel(const std::string& name) {
+  const auto found = kernels_.find(name);
+  if (found != kernels_.end()) return found->second.get();
+  read();
+  const ptx::Function* entry = module_->function(name);
+  return entry && entry->is_entry && entry->has_body ? translate(*entry) : nullptr;
+}
+
+void LoadedModule::load_all() {
+  read();
+  for (const ptx::Function& f : module_->functions)
+    if (f.is_entry && f.has_body) translate(f);
+}
+
+const std::unordered_map<std::string_view, uint64_t>& LoadedModule::variables(int device) {
+  read();
+  return variables_[device];
 }
 
 void LoadedModule::place_variables(int device) {
@@ -50,11 +75,6 @@ void LoadedModule::place_variables(int device) {
   }
 }
 
-Kernel* LoadedModule::kernel(const std::string& name) {
-  const auto found = kernels_.find(name);
-  return found == kernels_.end() ? nullptr : found->second.get();
-}
-
 Modules& Modules::get() {
   static Modules instance;
   return instance;
@@ -66,9 +86,7 @@ LoadedModule* Modules::load(const void* fatbin_wrapper) {
 }
 
 void Modules::add_function(LoadedModule* module, const void* host_function, const std::string& name) {
-  Kernel* kernel = module->kernel(name);
-  if (!kernel) refuse(text("the kernel ", demangled(name), " is not in the PTX of its module"));
-  functions_[host_function] = {module, kernel};
+  functions_[host_function] = {module, name};
 }
 
 void Modules::add_variable(LoadedModule* module, const void* host_variable, const std::string& name,
@@ -76,14 +94,26 @@ void Modules::add_variable(LoadedModule* module, const void* host_variable, cons
   variables_[host_variable] = {module, name, bytes};
 }
 
-const Modules::Function* Modules::function(const void* host_function) const {
+const Modules::Function* Modules::function(const void* host_function) {
   const auto found = functions_.find(host_function);
-  return found == functions_.end() ? nullptr : &found->second;
+  if (found == functions_.end()) return nullptr;
+  Function& function = found->second;
+  if (!function.kernel) function.kernel = function.module->kernel(function.name);
+  if (!function.kernel)
+    refuse(text("the kernel ", demangled(function.name), " is not in the PTX of its module"));
+  return &function;
 }
 
 const Modules::Variable* Modules::variable(const void* host_variable) const {
   const auto found = variables_.find(host_variable);
   return found == variables_.end() ? nullptr : &found->second;
+}
+
+Counters Modules::total() const {
+  Counters total;
+  for (const auto& module : modules_)
+    for (const auto& [name, kernel] : module->kernels()) total.add(kernel->counters);
+  return total;
 }
 
 std::string Modules::counters() const {

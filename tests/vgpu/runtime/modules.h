@@ -14,21 +14,30 @@
 
 namespace trireme::vgpu {
 
-// The device code of one .cu file: its kernels, translated, and its variables on every device.
+// The device code of one .cu file: its kernels and its variables on every device.  A program has many and
+// uses few: the PTX is read when something of it is first asked for, and each kernel translated when it is.
 class LoadedModule {
  public:
-  explicit LoadedModule(const void* fatbin_wrapper);
+  explicit LoadedModule(const void* fatbin_wrapper) : fatbin_wrapper_(fatbin_wrapper) {}
 
+  // Null if there is none of that name.
   Kernel* kernel(const std::string& name);
-  const std::unordered_map<std::string_view, uint64_t>& variables(int device) const {
-    return variables_[device];
-  }
+  // Name -> address.
+  const std::unordered_map<std::string_view, uint64_t>& variables(int device);
+
+  // Translates all its kernels.
+  void load_all();
+  // Those that are translated.
   const std::map<std::string, std::unique_ptr<Kernel>>& kernels() const { return kernels_; }
 
  private:
+  void read();
+  Kernel* translate(const ptx::Function& entry);
   void place_variables(int device);
 
-  std::unique_ptr<ptx::Module> module_;
+  const void* fatbin_wrapper_;
+  std::unique_ptr<ptx::Module> module_;   // null until read()
+  std::map<std::string, int> registers_;  // by kernel
   std::map<std::string, std::unique_ptr<Kernel>> kernels_;
   std::vector<std::unordered_map<std::string_view, uint64_t>> variables_;
 };
@@ -41,7 +50,8 @@ class Modules {
 
   struct Function {
     LoadedModule* module = nullptr;
-    Kernel* kernel = nullptr;
+    std::string name;
+    Kernel* kernel = nullptr;  // that function() returns has one
   };
   struct Variable {
     LoadedModule* module = nullptr;
@@ -54,9 +64,13 @@ class Modules {
   void add_variable(LoadedModule* module, const void* host_variable, const std::string& name, uint64_t bytes);
 
   // Null if there is none of that address.
-  const Function* function(const void* host_function) const;
+  const Function* function(const void* host_function);
   const Variable* variable(const void* host_variable) const;
 
+  const std::vector<std::unique_ptr<LoadedModule>>& modules() const { return modules_; }
+
+  // What was counted of all kernels.
+  Counters total() const;
   // All kernels that were launched, with what was counted.
   std::string counters() const;
 

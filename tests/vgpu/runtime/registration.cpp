@@ -6,6 +6,8 @@
 #include "tests/vgpu/memory/timeline.h"
 #include "tests/vgpu/report.h"
 #include "tests/vgpu/runtime/api.h"
+#include "tests/vgpu/runtime/counters_api.h"
+#include "tests/vgpu/runtime/executed_lines.h"
 #include "tests/vgpu/runtime/host_access.h"
 #include "tests/vgpu/runtime/library.h"
 #include "tests/vgpu/runtime/modules.h"
@@ -47,7 +49,9 @@ void note_exit_status(int status, void*) {
 // Runs after the last destructor of the program.  A program that fails anyway is not
 // blamed for what it didn't free on its way out.
 [[gnu::destructor]] void finish() {
-  if (settings().print_counters) std::fputs(Modules::get().counters().c_str(), stderr);
+  if (settings().print_counters)
+    std::fputs((Modules::get().counters() + counters_of_process()).c_str(), stderr);
+  if (!settings().lines_folder.empty()) leave_executed_lines(settings().lines_folder);
   if (exit_status == 0) report_leaks();
 }
 
@@ -72,7 +76,9 @@ void** __cudaRegisterFatBinary(void* fatbin) {
   return reinterpret_cast<void**>(Modules::get().load(fatbin));
 }
 
-void __cudaRegisterFatBinaryEnd(void**) {}
+void __cudaRegisterFatBinaryEnd(void** handle) {
+  if (settings().load_all || !settings().lines_folder.empty()) module_of(handle)->load_all();
+}
 
 // Kernels may still be waiting in streams, and counters be asked for: modules stay.
 void __cudaUnregisterFatBinary(void**) {}

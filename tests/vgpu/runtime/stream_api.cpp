@@ -121,6 +121,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   return with_stream("cudaStreamSynchronize", handle, [&](Stream& s) {
+    ++RuntimeState::get().counters.stream_waits;
     Streams::get().finish(s);
     return cudaSuccess;
   });
@@ -190,6 +191,7 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, uns
 
 cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
   return with_event("cudaEventSynchronize", handle, [&](Event& e) {
+    ++RuntimeState::get().counters.event_waits;
     Streams::get().finish(e);
     return cudaSuccess;
   });
