@@ -4,10 +4,13 @@
 
 #include <glog/logging.h>
 
+#include "kernels/memory_label.h"
+
 namespace trireme {
 
 Tensor PipelineMessages::tensor_in(Slot& slot, std::int64_t elements, Device device) {
   const std::int64_t bytes = elements * size_bytes(DType::kFloat32);
+  const MemoryLabel label("communication");
   if (slot.memory.size_bytes() < bytes) slot.memory = Buffer(bytes, device);
   return slot.memory.tensor(DType::kFloat32, {elements});
 }

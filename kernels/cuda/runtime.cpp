@@ -7,6 +7,8 @@
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/stream_state.h"
+#include "kernels/memory_label.h"
+#include "kernels/memory_ledger.h"
 
 namespace trireme::cuda {
 
@@ -34,16 +36,17 @@ void* allocate(std::int64_t size_bytes, Device device) {
     std::size_t free = 0;
     std::size_t total = 0;
     TRIREME_CUDA(cudaMemGetInfo(&free, &total));
-    LOG(FATAL) << "out of memory on " << device.to_string() << ": " << size_bytes << " bytes ("
-               << (size_bytes >> 20) << " MiB) were asked for, " << (free >> 20) << " of " << (total >> 20)
-               << " MiB are free; a smaller microbatch or model needs less";
+    LOG(FATAL) << out_of_memory_words(size_bytes, device, static_cast<std::int64_t>(free),
+                                      static_cast<std::int64_t>(total));
   }
   TRIREME_CUDA(error);
+  note_allocation(data, size_bytes, device);
   return data;
 }
 
 void release(void* data, Device device) {
   make_current(device);
+  note_release(data);  // first: once it is free, another thread may be given it
   TRIREME_CUDA(cudaFree(data));
 }
 
@@ -81,7 +84,7 @@ StreamState::~StreamState() {
   TRIREME_CUDA(cudaStreamSynchronize(handle_));
   TRIREME_CUDA(cudaStreamDestroy(handle_));
   for (const Memory& memory : {scratch_, workspace_}) {
-    if (memory.data != nullptr) TRIREME_CUDA(cudaFree(memory.data));
+    if (memory.data != nullptr) release(memory.data, device_);
   }
 }
 
@@ -89,6 +92,7 @@ void* StreamState::grown(Memory& memory, std::int64_t size_bytes) {
   if (size_bytes > memory.size_bytes) {
     TRIREME_CUDA(cudaStreamSynchronize(handle_));
     if (memory.data != nullptr) release(memory.data, device_);
+    const MemoryLabel label("workspace of ops");
     memory = {allocate(size_bytes, device_), size_bytes};
   }
   return memory.data;
