@@ -5,8 +5,8 @@
 #include <glog/logging.h>
 
 #include "kernels/elementwise.h"
-#include "kernels/padding.h"
 #include "kernels/memory_label.h"
+#include "kernels/padding.h"
 #include "trainer/model/memory_remedies.h"
 
 namespace trireme {
