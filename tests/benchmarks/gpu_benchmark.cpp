@@ -1,5 +1,6 @@
 // What a GPU reaches with our kernels, as one table: products and attention in TFLOP/s and as a share of the
-// device's peak, kernels that wait for memory in GB/s and as a share of what a copy moves.
+// device's peak, kernels that wait for memory in GB/s and as a share of what a copy moves, whole training
+// steps with their parts.
 //
 //     gpu_benchmark            on a GPU (tests/gpu.sh table)
 //     gpu_benchmark --smoke    each line once and small, to see that it works: the virtual GPU knows nothing
@@ -29,6 +30,7 @@
 #include "kernels/rope.h"
 #include "kernels/speed_of_light.h"
 #include "tests/benchmarks/device_timer.h"
+#include "tests/benchmarks/training_step.h"
 
 namespace trireme {
 namespace {
@@ -42,6 +44,7 @@ class Table {
   explicit Table(bool smoke) : smoke_(smoke) {}
 
   bool smoke() const { return smoke_; }
+  int repetitions() const { return smoke_ ? 1 : 20; }
   Stream stream() const { return stream_; }
   // A size, or the small one.
   std::int64_t size(std::int64_t real, std::int64_t small) const { return smoke_ ? small : real; }
@@ -66,7 +69,6 @@ class Table {
   double copied_gb_per_s() const { return copied_gb_per_s_; }
 
  private:
-  int repetitions() const { return smoke_ ? 1 : 20; }
   // `amount` of work, of which the device does `most` in a second.
   void line(const std::string& what, double amount, double most, const std::function<void()>& call) const {
     const double ms = time_ms(call, stream_, repetitions());
@@ -208,12 +210,70 @@ void print_parameters(const Table& table) {
   DeviceOperands make(kGpu);
   const Tensor parameter = make.noise(kFp32, {count}), gradient = make.noise(kFp32, {count});
   const Tensor m = make.zeros(kFp32, {count}), v = make.zeros(kFp32, {count});
-  const Tensor scale = make.zeros(kFp32, {1}), small = make.zeros(kBf16, {count});
+  const Tensor factors = make.zeros(kFp32, {kNumAdamWFactors}), small = make.zeros(kBf16, {count});
   table.moved("AdamW", 7.0 * 4.0 * n,
-              [&] { adamw_step(parameter, m, v, gradient, scale, {.learning_rate = 1e-4F}, stream); });
+              [&] { adamw_step(parameter, m, v, gradient, factors, {.learning_rate = 1e-4F}, stream); });
   table.moved("sum of gradients", 3.0 * 4.0 * n, [&] { accumulate(gradient, parameter, stream); });
   table.moved("cast to bfloat16", 6.0 * n, [&] { convert(small, gradient, stream); });
   table.moved("gradients = 0", 4.0 * n, [&] { fill(gradient, 0.0F, stream); });
+}
+
+void print_step(const Table& table, const char* name, TransformerOptions options, std::int64_t batch,
+                std::int64_t sequence) {
+  if (table.smoke()) {
+    options.kv_heads = options.kv_heads < options.heads ? 1 : 2;
+    options.layers = 3, options.width = 64, options.heads = 2, options.head_width = 32,
+    options.vocabulary = 96;
+    options.feed_forward = 96, batch = 1, sequence = 16;
+  }
+  options.context = sequence;
+  const auto times = time_training_step(options, batch, sequence, kGpu, table.repetitions());
+  if (!times) {
+    std::printf("%-46s not even two of its layers fit into the memory\n", name);
+    return;
+  }
+  const std::string what = std::string(name) + ", " + std::to_string(times->layers) + " of " +
+                           std::to_string(options.layers) + " layers, " + std::to_string(batch) + " x " +
+                           std::to_string(sequence);
+  const double rate = times->flops / times->step_ms * 1e-9;
+  const auto share = [&](double ms) { return 100.0 * ms / times->step_ms; };
+  std::printf("%-46s %9.3f %9.1f %8.1f%% %10.0f %8.0f%% %8.0f%% %8.0f%%\n", what.c_str(), times->step_ms,
+              rate, 1e14 * rate / peak_flops(kGpu, kFp32), times->tokens_per_second, share(times->forward_ms),
+              share(times->backward_ms), share(times->optimizer_ms));
+  std::fflush(stdout);
+}
+
+// Model FLOPs: those of recomputation, of which there is none here, would not count.
+void print_steps(const Table& table) {
+  std::printf("\n%-46s %9s %9s %9s %10s %9s %9s %9s\n", "whole steps, float32; tokens/s with all layers",
+              "ms", "TFLOP/s", "MFU", "tokens/s", "forward", "backward", "optimizer");
+  const TransformerOptions gpt2{.layers = 12,
+                                .width = 768,
+                                .heads = 12,
+                                .kv_heads = 12,
+                                .head_width = 64,
+                                .feed_forward = 3072,
+                                .vocabulary = 50257,
+                                .init_stddev = 0.02F};
+  print_step(table, "GPT-2 124M", gpt2, 8, 1024);
+  TransformerOptions xl = gpt2;
+  xl.layers = 48, xl.width = 1600, xl.heads = xl.kv_heads = 25, xl.feed_forward = 6400;
+  print_step(table, "GPT-2 1.5B", xl, 4, 1024);
+  const TransformerOptions llama{.layers = 32,
+                                 .width = 4096,
+                                 .heads = 32,
+                                 .kv_heads = 8,
+                                 .head_width = 128,
+                                 .feed_forward = 14336,
+                                 .vocabulary = 128256,
+                                 .norm = NormKind::kRms,
+                                 .activation = FeedForward::kSwiglu,
+                                 .biases = Biases::kNone,
+                                 .positions = Positions::kRope,
+                                 .rope_theta = 500000.0,
+                                 .tied_embeddings = false,
+                                 .init_stddev = 0.02F};
+  print_step(table, "Llama 8B", llama, 1, 2048);
 }
 
 int run(bool smoke) {
@@ -241,6 +301,7 @@ int run(bool smoke) {
   print_vocabulary(table);
   table.head("parameters, float32", "GB/s", "of copy");
   print_parameters(table);
+  print_steps(table);
   return 0;
 }
 
