@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, then configures and builds.
 #
-#     launch/build.sh [PRESET] [NINJA-TARGET...]      PRESET: release (default), debug, asan, tsan
+#     launch/build.sh [PRESET] [NINJA-TARGET...]      PRESET: release (default), debug, gpu, asan, tsan
 #
 # TRIREME_EXTRA_PACKAGES names further Debian packages to install.  Needs no network once all are installed.
 set -euo pipefail

@@ -6,6 +6,7 @@
 #include <glog/logging.h>
 
 #include "kernels/elementwise.h"
+#include "kernels/memory_label.h"
 #include "kernels/random.h"
 #include "kernels/rng.h"
 #include "parallel/parameter_gatherer.h"
@@ -69,8 +70,10 @@ void ParameterBuffer::map(std::int64_t padded_elements, ParameterMemory memory, 
     }
   };
   if (memory == ParameterMemory::kNone) return;
+  const MemoryLabel parameters("parameters");
   map_flat(value_memory_, padded_values_, values_, &Parameter::value);
   if (memory == ParameterMemory::kValues) return;
+  const MemoryLabel gradients("gradients");
   map_flat(gradient_memory_, padded_gradients_, gradients_, &Parameter::gradient);
 }
 

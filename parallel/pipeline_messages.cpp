@@ -4,11 +4,14 @@
 
 #include <glog/logging.h>
 
+#include "kernels/memory_label.h"
+
 namespace trireme {
 
 Tensor PipelineMessages::tensor_in(Slot& slot, std::int64_t elements, Device device) {
   const std::int64_t bytes = elements * size_bytes(DType::kFloat32);
   if (slot.memory.size_bytes() < bytes) {
+    const MemoryLabel label("communication");
     outgrown_.push_back(std::move(slot.memory));
     slot.memory = Buffer(bytes, device);
   }

@@ -2,7 +2,7 @@
 # Installs, builds and runs every test that this machine can run.  Ends with "N passed, N failed, N skipped".
 #
 #     tests/run.sh            all: the release build, then the unit tests under sanitizers
-#     tests/run.sh release    one or more presets of CMakePresets.json
+#     tests/run.sh release    one or more presets of CMakePresets.json (gpu: see tests/gpu.sh)
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -22,10 +22,15 @@ for preset in "${presets[@]}"; do
   [ "$preset" = release ] || folder=build-$preset
   report=$folder/test_results.xml
   rm -f "$report"
-  # Whole runs are slow under a sanitizer and say nothing more there than the unit tests do.
-  only=()
-  [ "$preset" = release ] || only=(--exclude-regex '^launch_test')
-  ctest --test-dir "$folder" --parallel "$(nproc)" --output-on-failure --output-junit "$PWD/$report" "${only[@]}" |
+  only=() at_once=$(nproc)
+  case $preset in
+    release) ;;
+    # One after the other: they share its memory.
+    gpu) only=(--tests-regex '^cuda[.]') at_once=1 ;;
+    # Whole runs are slow under a sanitizer and say nothing more there than the unit tests do.
+    *) only=(--exclude-regex '^launch_test') ;;
+  esac
+  ctest --test-dir "$folder" --parallel "$at_once" --output-on-failure --output-junit "$PWD/$report" "${only[@]}" |
     grep -vE '^ +Start |[.]{3} +Passed '
   if [ ! -s "$report" ]; then
     echo "ctest left no results for $preset"

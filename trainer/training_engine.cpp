@@ -7,9 +7,11 @@
 #include "kernels/adamw.h"
 #include "kernels/elementwise.h"
 #include "kernels/host_copy.h"
+#include "kernels/memory_label.h"
 #include "parallel/counted_ranges.h"
 #include "parallel/nccl_communicator.h"
 #include "trainer/layout_limits.h"
+#include "trainer/model/memory_remedies.h"
 #include "trainer/optim/lr_schedule.h"
 
 namespace trireme {
@@ -56,6 +58,7 @@ std::optional<ShardedLayout> make_shards(const ParallelConfig& config, Parameter
   const ShardedLayout shards(parameters.num_elements(), data.size(),
                              std::max<std::int64_t>(1, bucket_bytes(config) / size_bytes(DType::kFloat32)),
                              ShardedLayout::kPageElements);
+  const MemoryLabel label("model", kFewerParameters);
   parameters.shard(shards);
   return shards;
 }
@@ -64,6 +67,7 @@ std::unique_ptr<BucketReduction> make_reduction(const ParallelConfig& config, Pa
                                                 const std::optional<ShardedLayout>& shards,
                                                 std::optional<ParameterGatherer>& gatherer,
                                                 Communicator& data) {
+  const MemoryLabel label("communication", kSmallerMessages);
   const DType dtype = config.gradient_dtype == "bfloat16" ? DType::kBfloat16 : DType::kFloat32;
   if (!shards) return all_reduce_buckets(parameters, data, bucket_bytes(config), dtype);
   if (config.zero == 1) return scatter_buckets(parameters, data, *shards, dtype);

@@ -7,6 +7,8 @@
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/stream_state.h"
+#include "kernels/memory_label.h"
+#include "kernels/memory_ledger.h"
 
 namespace trireme::cuda {
 
@@ -34,16 +36,17 @@ void* allocate(std::int64_t size_bytes, Device device) {
     std::size_t free = 0;
     std::size_t total = 0;
     TRIREME_CUDA(cudaMemGetInfo(&free, &total));
-    LOG(FATAL) << "out of memory on " << device.to_string() << ": " << size_bytes << " bytes ("
-               << (size_bytes >> 20) << " MiB) were asked for, " << (free >> 20) << " of " << (total >> 20)
-               << " MiB are free; a smaller microbatch or model needs less";
+    LOG(FATAL) << out_of_memory_words(size_bytes, device, static_cast<std::int64_t>(free),
+                                      static_cast<std::int64_t>(total));
   }
   TRIREME_CUDA(error);
+  note_allocation(data, size_bytes, device);
   return data;
 }
 
 void release(void* data, Device device) {
   make_current(device);
+  note_release(data);  // first: once it is free, another thread may be given it
   TRIREME_CUDA(cudaFree(data));
 }
 
@@ -81,7 +84,9 @@ StreamState::~StreamState() {
   TRIREME_CUDA(cudaStreamSynchronize(handle_));
   TRIREME_CUDA(cudaStreamDestroy(handle_));
   outgrown_.insert(outgrown_.end(), {scratch_.data, workspace_.data});
-  for (void* const data : outgrown_) TRIREME_CUDA(cudaFree(data));
+  for (void* const data : outgrown_) {
+    if (data != nullptr) release(data, device_);
+  }
 }
 
 void* StreamState::grown(Memory& memory, std::int64_t size_bytes) {
@@ -89,6 +94,7 @@ void* StreamState::grown(Memory& memory, std::int64_t size_bytes) {
     outgrown_.push_back(memory.data);
     // So that all that is outgrown is no more than what is used.
     size_bytes = std::max(size_bytes, 2 * memory.size_bytes);
+    const MemoryLabel label("workspace of ops");
     memory = {allocate(size_bytes, device_), size_bytes};
   }
   return memory.data;

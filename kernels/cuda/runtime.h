@@ -10,7 +10,7 @@ namespace trireme::cuda {
 
 int num_devices();
 
-// Device memory, uninitialised.  Running out of it is fatal and says how much there is.
+// Device memory, uninitialised.  Running out of it is fatal and says who has it (kernels/memory_label.h).
 void* allocate(std::int64_t size_bytes, Device device);
 void release(void* data, Device device);
 // Memory of the host that devices, `peer` first of all, copy from and to without a detour.

@@ -4,22 +4,18 @@
 //     attention_cuda_benchmark            on a GPU
 //     attention_cuda_benchmark --smoke    two small rows, to see that it works: the virtual GPU knows nothing
 //     of time
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <string>
-#include <vector>
 
 #include <cuda_runtime_api.h>
 
 #include "kernels/attention.h"
-#include "kernels/buffer.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/stream_state.h"
-#include "kernels/rng.h"
 #include "tests/benchmarks/cudnn_attention.h"
+#include "tests/benchmarks/device_timer.h"
 
 namespace trireme {
 namespace {
@@ -31,57 +27,21 @@ struct Row {
   bool causal;
 };
 
-// Milliseconds of one call: the median of `repetitions`, after a first one that isn't counted.
-double time_ms(const std::function<void()>& call, cudaStream_t stream, int repetitions) {
-  cudaEvent_t begin = nullptr, end = nullptr;
-  TRIREME_CUDA(cudaEventCreate(&begin));
-  TRIREME_CUDA(cudaEventCreate(&end));
-  std::vector<float> times;
-  for (int i = 0; i <= repetitions; ++i) {
-    TRIREME_CUDA(cudaEventRecord(begin, stream));
-    call();
-    TRIREME_CUDA(cudaEventRecord(end, stream));
-    TRIREME_CUDA(cudaEventSynchronize(end));
-    float ms = 0.0F;
-    TRIREME_CUDA(cudaEventElapsedTime(&ms, begin, end));
-    if (i > 0) times.push_back(ms);
-  }
-  TRIREME_CUDA(cudaEventDestroy(begin));
-  TRIREME_CUDA(cudaEventDestroy(end));
-  std::nth_element(times.begin(), times.begin() + repetitions / 2, times.end());
-  return times[static_cast<std::size_t>(repetitions / 2)];
-}
-
 class Operands {
  public:
   explicit Operands(const Row& row) {
     const Shape shape = {row.batch, row.sequence, row.heads, row.width};
-    for (Tensor* x : {&all.q_BTHD, &all.k_BTHD, &all.v_BTHD, &all.dout_BTHD}) *x = random(shape);
+    for (Tensor* x : {&all.q_BTHD, &all.k_BTHD, &all.v_BTHD, &all.dout_BTHD})
+      *x = make_.noise(DType::kBfloat16, shape);
     for (Tensor* x : {&all.out_BTHD, &all.dq_BTHD, &all.dk_BTHD, &all.dv_BTHD})
-      *x = make(DType::kBfloat16, shape);
-    all.lse_BHT = make(DType::kFloat32, {row.batch, row.heads, row.sequence});
+      *x = make_.zeros(DType::kBfloat16, shape);
+    all.lse_BHT = make_.zeros(DType::kFloat32, {row.batch, row.heads, row.sequence});
   }
 
   CudnnOperands all;
 
  private:
-  Tensor make(DType dtype, const Shape& shape) {
-    buffers_.emplace_back(shape.num_elements() * size_bytes(dtype), kGpu);
-    return buffers_.back().tensor(dtype, shape);
-  }
-  Tensor random(const Shape& shape) {
-    const Tensor x = make(DType::kBfloat16, shape);
-    std::vector<Bfloat16> host(static_cast<std::size_t>(x.num_elements()));
-    for (std::size_t i = 0; i < host.size(); i += 4) {
-      const auto four = normals(buffers_.size(), i / 4);
-      for (std::size_t j = 0; j < 4; ++j) host[i + j] = Bfloat16(four[j]);
-    }
-    TRIREME_CUDA(
-        cudaMemcpy(x.raw_data(), host.data(), host.size() * sizeof(Bfloat16), cudaMemcpyHostToDevice));
-    return x;
-  }
-
-  std::vector<Buffer> buffers_;
+  DeviceOperands make_{kGpu};
 };
 
 // TFLOP/s, cuDNN's and the ratio, or a dash.
@@ -103,17 +63,17 @@ void measure(const Row& row, int repetitions, std::string* why_not) {
                                  .causal = row.causal};
   const double forward_ms = time_ms(
       [&] { attention_forward(x.out_BTHD, x.lse_BHT, x.q_BTHD, x.k_BTHD, x.v_BTHD, options, stream); },
-      handle, repetitions);
+      stream, repetitions);
   const double backward_ms = time_ms(
       [&] {
         attention_backward(x.dq_BTHD, x.dk_BTHD, x.dv_BTHD, x.dout_BTHD, x.out_BTHD, x.lse_BHT, x.q_BTHD,
                            x.k_BTHD, x.v_BTHD, options, stream);
       },
-      handle, repetitions);
+      stream, repetitions);
   double cudnn_forward_ms = 0.0, cudnn_backward_ms = 0.0;
   if (const auto cudnn = CudnnAttention::make(x, row.causal, options.scale, handle, why_not)) {
-    cudnn_forward_ms = time_ms([&] { cudnn->forward(); }, handle, repetitions);
-    cudnn_backward_ms = time_ms([&] { cudnn->backward(); }, handle, repetitions);
+    cudnn_forward_ms = time_ms([&] { cudnn->forward(); }, stream, repetitions);
+    cudnn_backward_ms = time_ms([&] { cudnn->backward(); }, stream, repetitions);
   }
   // Two products forward, five backward; a causal mask leaves half of them.
   const double product = 2.0 * static_cast<double>(row.batch * row.heads * row.width) *

@@ -5,7 +5,9 @@
 #include <glog/logging.h>
 
 #include "kernels/elementwise.h"
+#include "kernels/memory_label.h"
 #include "kernels/padding.h"
+#include "trainer/model/memory_remedies.h"
 
 namespace trireme {
 namespace {
@@ -22,6 +24,7 @@ EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemor
                                const ModelShare& share)
     : options_(options), stream_(share.stream), ranks_(share.tensor, options.kv_heads) {
   add_chunks(share);
+  const MemoryLabel label("model", kFewerParameters);
   parameters_.allocate(memory, stream_.device());
   count_weights(share);
 }
@@ -122,6 +125,7 @@ void EncoderDecoder::allocate(const Limits& limits) {
   const Device device = stream_.device();
   Arena measure = Arena::measuring(device);
   plan(measure);
+  const MemoryLabel label("activations", kFewerActivations);
   arena_ = std::make_unique<Arena>(measure.size_bytes(), device);
   plan(*arena_);
   fill(target_documents_, 0.0F, stream_);

@@ -6,6 +6,8 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "kernels/memory_label.h"
+#include "trainer/model/memory_remedies.h"
 
 namespace trireme {
 namespace {
@@ -39,6 +41,7 @@ MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, Para
   // Its linear layer, and the norm behind that.
   transform_range_ = {parameters_.range_of("output.transform").begin,
                       parameters_.range_of("output.norm").end};
+  const MemoryLabel label("model", kFewerParameters);
   parameters_.allocate(memory, stream.device());
 }
 
@@ -61,6 +64,7 @@ void MaskedLanguageModel::allocate(const PassLimits& limits, std::int64_t predic
   const Device device = stream_.device();
   Arena measure = Arena::measuring(device);
   plan(measure);
+  const MemoryLabel label("activations", kFewerActivations);
   arena_ = std::make_unique<Arena>(measure.size_bytes(), device);
   plan(*arena_);
   if (counted_N_) fill(counted_N_, 0.0F, stream_);

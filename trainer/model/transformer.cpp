@@ -5,6 +5,8 @@
 #include <glog/logging.h>
 
 #include "kernels/elementwise.h"
+#include "kernels/memory_label.h"
+#include "trainer/model/memory_remedies.h"
 
 namespace trireme {
 
@@ -39,6 +41,7 @@ Transformer::Transformer(const TransformerOptions& options, ParameterMemory memo
     tied_ =
         tie_across_stages(parameters_, table, share, {share.stage_of(0), share.stage_of(options.layers - 1)});
   }
+  const MemoryLabel label("model", kFewerParameters);
   parameters_.allocate(memory, stream_.device());
   num_multiplied_ = share.is_whole() ? count_multiplied(options, parameters_)
                                      : Transformer(options, ParameterMemory::kNone).num_multiplied_;
@@ -58,6 +61,7 @@ void Transformer::allocate(const PassLimits& limits) {
   const Device device = stream_.device();
   Arena measure = Arena::measuring(device);
   plan(measure);
+  const MemoryLabel label("activations", kFewerActivations);
   arena_ = std::make_unique<Arena>(measure.size_bytes(), device);
   plan(*arena_);
 }
@@ -138,6 +142,7 @@ KeyValueCacheMemory::KeyValueCacheMemory(const TransformerOptions& options, std:
                                          Device device) {
   const Shape shape = {batch, options.context, options.kv_heads, options.head_width};
   const std::int64_t bytes = shape.num_elements() * size_bytes(DType::kFloat32);
+  const MemoryLabel label("keys and values");
   buffer_ = Buffer(2 * options.cached_layers() * bytes, device);
   for (std::int64_t layer = 0; layer < options.cached_layers(); ++layer) {
     cache_.layers.push_back({.keys_BSKD = buffer_.tensor(DType::kFloat32, shape, 2 * layer * bytes),

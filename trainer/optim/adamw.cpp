@@ -4,6 +4,8 @@
 
 #include "kernels/adamw.h"
 #include "kernels/elementwise.h"
+#include "kernels/memory_label.h"
+#include "trainer/model/memory_remedies.h"
 
 namespace trireme {
 
@@ -38,6 +40,7 @@ AdamW::AdamW(const ParameterBuffer& parameters, const OptimConfig& config,
     }
   }
   const bool owns_all = owned == std::vector<FlatRange>{{0, size}};
+  const MemoryLabel label("optimizer moments", kFewerMoments);
   const auto zeros = [&](PagedBuffer& memory) {
     memory = PagedBuffer(size * size_bytes(DType::kFloat32), owns_all ? Pages::kLarge : Pages::kSmall,
                          parameters.values().device());
