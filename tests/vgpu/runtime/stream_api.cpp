@@ -201,9 +201,12 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
   return with_event("cudaEventQuery", handle, [&](Event& e) {
-    const bool done = Streams::get().is_done(e.op);
-    Streams::get().finish(e);  // as cudaStreamQuery
-    return done ? cudaSuccess : cudaErrorNotReady;
+    if (!Streams::get().is_done(e.op)) {
+      Streams::get().advance(e.op);  // as cudaStreamQuery
+      return cudaErrorNotReady;
+    }
+    Streams::get().finish(e);
+    return cudaSuccess;
   });
 }
 
