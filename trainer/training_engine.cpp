@@ -45,7 +45,7 @@ std::optional<ShardedLayout> make_shards(const ParallelConfig& config, Parameter
   if (config.zero == 0) return std::nullopt;
   const ShardedLayout shards(parameters.num_elements(), data.size(),
                              std::max<std::int64_t>(1, bucket_bytes(config) / size_bytes(DType::kFloat32)),
-                             ShardedLayout::kPageElements);
+                             ShardedLayout::page_elements(parameters.gradients().device()));
   parameters.shard(shards);
   return shards;
 }

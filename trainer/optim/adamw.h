@@ -28,7 +28,7 @@ class AdamW {
     this->step(parameters_.gradients(), gradient_scale, learning_rate, step, stream);
   }
 
-  // Zero where the optimizer changes nothing.
+  // Zero, or on a device without memory, where the optimizer changes nothing.
   Tensor first_moment() const { return m_; }
   Tensor second_moment() const { return v_; }
   // What the moments take of the memory.
