@@ -128,11 +128,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 
 // A program that asks again and again must see an end some time: asking makes progress.
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
-  return with_stream("cudaStreamQuery", handle, [&](Stream& s) {
-    const bool done = Streams::get().is_done(s);
-    Streams::get().finish(s);
-    return done ? cudaSuccess : cudaErrorNotReady;
-  });
+  return with_stream("cudaStreamQuery", handle,
+                     [&](Stream& s) { return Streams::get().ask(s) ? cudaSuccess : cudaErrorNotReady; });
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event_handle, unsigned) {
@@ -200,14 +197,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
-  return with_event("cudaEventQuery", handle, [&](Event& e) {
-    if (!Streams::get().is_done(e.op)) {
-      Streams::get().advance(e.op);  // as cudaStreamQuery
-      return cudaErrorNotReady;
-    }
-    Streams::get().finish(e);
-    return cudaSuccess;
-  });
+  return with_event("cudaEventQuery", handle,
+                    [&](Event& e) { return Streams::get().ask(e) ? cudaSuccess : cudaErrorNotReady; });
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {

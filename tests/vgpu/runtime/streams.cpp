@@ -81,6 +81,24 @@ void Streams::execute_up_to(OpId id) {
   }
 }
 
+bool Streams::ask(Stream& stream) {
+  const bool done = is_done(stream);
+  if (done)
+    finish(stream);
+  else
+    execute_up_to(stream.last_);
+  return done;
+}
+
+bool Streams::ask(const Event& event) {
+  const bool done = is_done(event.op);
+  if (done)
+    finish(event);
+  else
+    execute_up_to(event.op);
+  return done;
+}
+
 void Streams::record(Event& event, Stream& stream) {
   event.device = stream.device();
   event.op = submit(stream, "an event", [&event](const Running&) {

@@ -65,13 +65,15 @@ class Streams {
 
   bool is_done(OpId op) const { return !pending_.contains(op); }
   bool is_done(const Stream& stream) const { return stream.queue_.empty(); }
+  // As a question of the host whether it is done: if it isn't, makes progress.
+  bool ask(Stream& stream);
+  bool ask(const Event& event);
   // Executes what is needed; afterwards the host knows that it is over.
   void finish(Stream& stream);
   void finish(const Event& event) { finish(event.op, event.clock); }
   void finish_device(int device);
   void finish_all();
-  // Executes what is needed, but the host learns nothing of it: it may have been executed just as well.
-  void advance(OpId op) { execute_up_to(op); }
+  // Executes all that was submitted, but the host learns nothing of it: it may have been executed just as well.
   void advance_all();
   bool host_knows(OpId op) const { return Timeline::get().is_before(op, host_clock_); }
 
