@@ -110,10 +110,17 @@ class ReleasedBuckets : public BucketReduction {
         scatter_(parameters, communicator, layout, dtype),
         memory_(layout.padded_elements() * size_bytes(DType::kFloat32), Pages::kSmall,
                 parameters.gradients().device()),
-        sums_(memory_.tensor(DType::kFloat32, {layout.padded_elements()})) {}
+        sums_(memory_.tensor(DType::kFloat32, {layout.padded_elements()})) {
+    for (int bucket = 0; bucket < layout.num_buckets(); ++bucket) {
+      const FlatRange part = layout.part(bucket, communicator.rank());
+      memory_.acquire(part.begin * size_bytes(DType::kFloat32), part.end * size_bytes(DType::kFloat32),
+                      Contents::kZeros);
+    }
+  }
 
   std::vector<FlatRange> buckets() const override { return scatter_.buckets(); }
   void clear(Stream stream) override {
+    PagedBuffer::trim(sums_.device());
     for (const FlatRange& part : owned()) fill(at(sums_, part), 0.0F, stream);
   }
   bool every_microbatch() const override { return true; }
@@ -121,7 +128,12 @@ class ReleasedBuckets : public BucketReduction {
   void sit_out(Stream stream) override {
     for (std::size_t bucket = buckets().size(); bucket-- > 0;) sit_out(bucket, stream);
   }
+  void expect(const FlatRange& range, Stream stream) override {
+    parameters_.acquire_gradients(range, stream);
+  }
+  // Elements that nobody has added to are in the sum, too.
   Communicator::Ticket start(std::size_t bucket, Stream stream) override {
+    parameters_.acquire_gradients(layout_.bucket(static_cast<int>(bucket)), stream);
     return scatter_.start(bucket, stream);
   }
   void complete(std::size_t bucket, Stream stream) override {
@@ -129,7 +141,7 @@ class ReleasedBuckets : public BucketReduction {
     const int index = static_cast<int>(bucket);
     const FlatRange part = layout_.part(index, communicator_.rank());
     accumulate(at(sums_, part), at(parameters_.padded_gradients(), part), stream);
-    parameters_.release_gradients(layout_.bucket(index));
+    parameters_.release_gradients(layout_.bucket(index), stream);
   }
   Tensor sums() const override { return sums_.slice(0, 0, layout_.num_elements()); }
   std::vector<FlatRange> owned() const override { return scatter_.owned(); }
@@ -185,9 +197,9 @@ std::unique_ptr<BucketReduction> all_reduce_buckets(const ParameterBuffer& param
   return std::make_unique<AllReduceBuckets>(parameters, communicator, bucket_bytes, dtype);
 }
 
-std::unique_ptr<BucketReduction> scatter_buckets(const ParameterBuffer& parameters,
-                                                 Communicator& communicator, const ShardedLayout& layout,
-                                                 DType dtype) {
+std::unique_ptr<BucketReduction> scatter_buckets(ParameterBuffer& parameters, Communicator& communicator,
+                                                 const ShardedLayout& layout, DType dtype) {
+  parameters.acquire_gradients({0, layout.padded_elements()}, {});
   return std::make_unique<ScatterBuckets>(parameters, communicator, layout, dtype);
 }
 

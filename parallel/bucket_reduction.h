@@ -29,6 +29,8 @@ class BucketReduction {
   virtual void begin_microbatch() {}
   // Takes part in a microbatch of other ranks, with nothing to add.  REQUIRES: every_microbatch().
   virtual void sit_out(Stream /*stream*/) {}
+  // Work given to `stream` from here on adds to gradients of the range, up to complete() of its buckets.
+  virtual void expect(const FlatRange& /*range*/, Stream /*stream*/) {}
   // Begins to sum what the flat gradients have of a bucket, which belongs to it until complete().
   virtual Communicator::Ticket start(std::size_t bucket, Stream stream) = 0;
   // When its sum has arrived.
@@ -50,9 +52,8 @@ std::unique_ptr<BucketReduction> all_reduce_buckets(const ParameterBuffer& param
 
 // Every rank gets the sums of its parts of the layout, in place, which moves half as much (ZeRO-1,
 // Rajbhandari et al. 2020).  REQUIRES: parameters.shard(layout).
-std::unique_ptr<BucketReduction> scatter_buckets(const ParameterBuffer& parameters,
-                                                 Communicator& communicator, const ShardedLayout& layout,
-                                                 DType dtype);
+std::unique_ptr<BucketReduction> scatter_buckets(ParameterBuffer& parameters, Communicator& communicator,
+                                                 const ShardedLayout& layout, DType dtype);
 
 // The same in each microbatch, and added up in memory of the parts alone: that of the flat gradients is given
 // back bucket by bucket (ZeRO-2), so that there is never more of it than backward has filled and not yet

@@ -22,7 +22,7 @@ namespace trireme {
 //
 //     reducer.clear(stream);
 //     reducer.begin(is_last_microbatch);
-//     model.backward(..., reducer);        // layers call mark_ready(parameter)
+//     model.backward(..., reducer);        // calls expect(range), layers mark_ready(parameter)
 //     reducer.finish(stream);              // after the last microbatch: sums() are the sum over the axis
 class GradientReducer {
  public:
@@ -37,6 +37,9 @@ class GradientReducer {
   // Before each backward pass.  Marks count in the last microbatch of a step; in all of them, where gradients
   // are given away after each.
   void begin(bool is_last_microbatch);
+  // Before the work of a backward pass that adds to gradients of the range: where they are given away after
+  // each microbatch, they have memory from here on.
+  void expect(const FlatRange& range, Stream stream) { reduction_->expect(range, stream); }
   // While there is more to come, gradients that are marked get more in the same step: such marks don't count.
   // Weights that are used in a loop do, and a pipeline, whose chunks have their last microbatches at times of
   // their own: it says so before each backward, and calls begin(true) once, before the step's first.

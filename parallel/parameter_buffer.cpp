@@ -15,6 +15,7 @@ namespace trireme {
 namespace {
 
 constexpr std::int64_t kAlignmentElements = 16;
+constexpr std::int64_t kElementBytes = size_bytes(DType::kFloat32);
 
 }  // namespace
 
@@ -56,7 +57,11 @@ void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
 void ParameterBuffer::shard(const ShardedLayout& layout) {
   CHECK(gradients_);
   CHECK_EQ(layout.num_elements(), num_elements_);
-  map(layout.padded_elements(), ParameterMemory::kValuesAndGradients, Pages::kSmall, values_.device());
+  const Device device = gradients_.device();
+  value_memory_ = {};
+  gradient_memory_ = {};
+  map(layout.padded_elements(), ParameterMemory::kValuesAndGradients, Pages::kSmall, device);
+  value_memory_.acquire(0, value_memory_.size_bytes(), Contents::kZeros);
 }
 
 void ParameterBuffer::map(std::int64_t padded_elements, ParameterMemory memory, Pages pages, Device device) {
@@ -77,14 +82,20 @@ void ParameterBuffer::map(std::int64_t padded_elements, ParameterMemory memory, 
   map_flat(gradient_memory_, padded_gradients_, gradients_, &Parameter::gradient);
 }
 
-void ParameterBuffer::release_values(const FlatRange& range) {
-  const std::int64_t size = size_bytes(DType::kFloat32);
-  value_memory_.release(range.begin * size, range.end * size);
+void ParameterBuffer::acquire_values(const FlatRange& range, Stream stream) {
+  value_memory_.acquire(range.begin * kElementBytes, range.end * kElementBytes, Contents::kUndefined, stream);
 }
 
-void ParameterBuffer::release_gradients(const FlatRange& range) {
-  const std::int64_t size = size_bytes(DType::kFloat32);
-  gradient_memory_.release(range.begin * size, range.end * size);
+void ParameterBuffer::acquire_gradients(const FlatRange& range, Stream stream) {
+  gradient_memory_.acquire(range.begin * kElementBytes, range.end * kElementBytes, Contents::kZeros, stream);
+}
+
+void ParameterBuffer::release_values(const FlatRange& range, Stream stream) {
+  value_memory_.release(range.begin * kElementBytes, range.end * kElementBytes, stream);
+}
+
+void ParameterBuffer::release_gradients(const FlatRange& range, Stream stream) {
+  gradient_memory_.release(range.begin * kElementBytes, range.end * kElementBytes, stream);
 }
 
 std::int64_t ParameterBuffer::resident_bytes() const {
@@ -107,8 +118,7 @@ ParametersInUse::ParametersInUse(const ParameterBuffer& parameters, const FlatRa
 }
 
 ParametersInUse::ParametersInUse(const ParameterBuffer& parameters, const Parameter& parameter, Stream stream)
-    : ParametersInUse(parameters, {parameter.offset, parameter.offset + parameter.shape.num_elements()},
-                      stream) {}
+    : ParametersInUse(parameters, parameter.elements(), stream) {}
 
 ParametersInUse::~ParametersInUse() {
   if (gatherer_ != nullptr) gatherer_->release(range_);

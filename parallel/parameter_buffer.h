@@ -37,6 +37,8 @@ struct Parameter {
   Tensor value;               // set by allocate()
   Tensor gradient;
   std::vector<Replica> replicas;
+
+  FlatRange elements() const { return {offset, offset + shape.num_elements()}; }  // in the flat buffers
 };
 
 // What of a model's parameters is in memory: to look at their names and places, to use them, to train them.
@@ -55,13 +57,17 @@ class ParameterBuffer {
 
   // Makes the flat buffers, all zero.
   void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {});
-  // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  REQUIRES:
-  // allocated with gradients.
+  // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  Values are
+  // zero; gradients have memory when somebody acquires it.  REQUIRES: allocated with gradients.
   void shard(const ShardedLayout& layout);
-  // Gives back the memory of elements [begin, end) of the padded values or gradients, which are zero from
-  // here on until somebody writes them.  REQUIRES: whole pages, after shard().
-  void release_values(const FlatRange& range);
-  void release_gradients(const FlatRange& range);
+  // For work given to `stream` from here on, memory of elements [begin, end) of the padded values, undefined
+  // until somebody writes them, or of the gradients, zero; in both what is there already stays as it is.  On
+  // the CPU it comes by itself.
+  void acquire_values(const FlatRange& range, Stream stream);
+  void acquire_gradients(const FlatRange& range, Stream stream);
+  // Gives it back after the work given to `stream`, see PagedBuffer.  REQUIRES: whole pages, after shard().
+  void release_values(const FlatRange& range, Stream stream);
+  void release_gradients(const FlatRange& range, Stream stream);
   // What both take of the memory at this moment.
   std::int64_t resident_bytes() const;
 

@@ -77,7 +77,7 @@ void ParameterGatherer::unclaim(const FlatRange& range) {
     CHECK_GT(bucket.num_users, 0) << "bucket " << i << " is released more often than it is used";
     if (--bucket.num_users > 0) continue;
     if (!bucket.has_arrived) communicator_.wait(bucket.ticket, stream_);
-    drop_others(static_cast<int>(i));
+    drop_others(static_cast<int>(i), stream_);
   }
 }
 
@@ -85,26 +85,27 @@ Communicator::Ticket ParameterGatherer::gather(int bucket, Stream stream) {
   const Tensor values = parameters_.padded_values();
   const auto [begin, end] = layout_.bucket(bucket);
   const auto [own_begin, own_end] = layout_.part(bucket, communicator_.rank());
+  parameters_.acquire_values({begin, end}, stream);
   return communicator_.all_gather(values.slice(0, begin, end), values.slice(0, own_begin, own_end), stream);
 }
 
-void ParameterGatherer::drop_others(int bucket) {
+void ParameterGatherer::drop_others(int bucket, Stream stream) {
   const FlatRange all = layout_.bucket(bucket);
   const FlatRange own = layout_.part(bucket, communicator_.rank());
-  parameters_.release_values({all.begin, own.begin});
-  parameters_.release_values({own.end, all.end});
+  parameters_.release_values({all.begin, own.begin}, stream);
+  parameters_.release_values({own.end, all.end}, stream);
 }
 
-void ParameterGatherer::keep_own() {
+void ParameterGatherer::keep_own(Stream stream) {
   for (int bucket = 0; bucket < layout_.num_buckets(); ++bucket) {
     CHECK_EQ(buckets_[static_cast<std::size_t>(bucket)].num_users, 0) << "bucket " << bucket << " is in use";
-    drop_others(bucket);
+    drop_others(bucket, stream);
   }
 }
 
 void ParameterGatherer::take_part(int bucket, Stream stream) {
   communicator_.wait(gather(bucket, stream), stream);
-  drop_others(bucket);
+  drop_others(bucket, stream);
 }
 
 }  // namespace trireme

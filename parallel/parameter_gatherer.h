@@ -36,8 +36,9 @@ class ParameterGatherer {
   void release(const FlatRange& range);
   // Drops what nobody uses.  Before values change.
   void rest();
-  // Drops all but this rank's parts, whoever wrote it.  REQUIRES: nothing is in use.
-  void keep_own();
+  // Drops all but this rank's parts, whoever wrote it, after the work given to `stream`; without one, after
+  // all work of the device.  REQUIRES: nothing is in use.
+  void keep_own(Stream stream = {});
   // Gathers a bucket for nobody, with the other ranks.
   void take_part(int bucket, Stream stream);
 
@@ -55,7 +56,7 @@ class ParameterGatherer {
   void claim(const FlatRange& range, Stream stream);
   void unclaim(const FlatRange& range);
   Communicator::Ticket gather(int bucket, Stream stream);
-  void drop_others(int bucket);
+  void drop_others(int bucket, Stream stream);
   // That of the same length which comes next.
   FlatRange ahead_of(const FlatRange& range);
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/device.h"
 #include "kernels/dtype.h"
 #include "kernels/paged_buffer.h"
 #include "parallel/flat_range.h"
@@ -21,7 +22,9 @@ class ShardedLayout {
  public:
   static constexpr std::int64_t kAlignmentElements = 64;
   // float32 elements of a page of PagedBuffer: with parts of whole pages each comes and goes by itself.
-  static constexpr std::int64_t kPageElements = PagedBuffer::kPageBytes / size_bytes(DType::kFloat32);
+  static std::int64_t page_elements(Device device) {
+    return PagedBuffer::page_bytes(device) / size_bytes(DType::kFloat32);
+  }
 
   // Buckets have about `bucket_elements`: that rounded up to `alignment` per rank; the first one may be
   // smaller.

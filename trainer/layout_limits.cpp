@@ -87,10 +87,6 @@ void check_cuda(const Config& config, const MeshLayout& mesh) {
            "looks at attention on the CPU, and run.device is cuda",
            "leave it out (trireme attention does it, of a checkpoint)");
   }
-  if (config.parallel.zero >= 2) {
-    refuse("parallel.zero", std::to_string(config.parallel.zero),
-           "would give back memory page by page, which a CUDA device's can't yet", "set parallel.zero = 1");
-  }
   for (const Axis axis : kAxes) {
     if (kHasNccl || mesh.size(axis) == 1) continue;
     throw UserError("run.device", "cuda on several ranks needs NCCL, which this build has not",

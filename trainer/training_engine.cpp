@@ -57,7 +57,7 @@ std::optional<ShardedLayout> make_shards(const ParallelConfig& config, Parameter
   if (config.zero == 0) return std::nullopt;
   const ShardedLayout shards(parameters.num_elements(), data.size(),
                              std::max<std::int64_t>(1, bucket_bytes(config) / size_bytes(DType::kFloat32)),
-                             ShardedLayout::kPageElements);
+                             ShardedLayout::page_elements(parameters.gradients().device()));
   const MemoryLabel label("model", kFewerParameters);
   parameters.shard(shards);
   return shards;
@@ -111,7 +111,7 @@ TrainingEngine::TrainingEngine(const Config& config, Communicator& world, Device
 
 void TrainingEngine::initialize() {
   task_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), stream_);
-  if (gatherer_) gatherer_->keep_own();
+  if (gatherer_) gatherer_->keep_own(stream_);
 }
 
 void TrainingEngine::hold_values() {
@@ -139,7 +139,7 @@ void TrainingEngine::share_values() {
   if (!shards_) return;
   if (gatherer_) {
     drop_values();
-    return gatherer_->keep_own();
+    return gatherer_->keep_own(stream_);
   }
   Communicator& data = mesh_.data();
   const Tensor values = task_->parameters().padded_values();

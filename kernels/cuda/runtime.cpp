@@ -74,6 +74,11 @@ void zero(void* data, std::int64_t size_bytes, Device device) {
   TRIREME_CUDA(cudaStreamSynchronize(cudaStreamLegacy));
 }
 
+void synchronize_device(Device device) {
+  make_current(device);
+  TRIREME_CUDA(cudaDeviceSynchronize());
+}
+
 StreamState::StreamState(Device device) : device_(device) {
   make_current(device);
   TRIREME_CUDA(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking));
@@ -108,6 +113,10 @@ StreamState* make_stream(Device device) {
 
 void destroy(StreamState* stream) {
   delete stream;
+}
+
+void zero(void* data, std::int64_t size_bytes, const StreamState& stream) {
+  TRIREME_CUDA(cudaMemsetAsync(data, 0, static_cast<std::size_t>(size_bytes), stream.handle()));
 }
 
 void synchronize(const StreamState& stream) {

@@ -18,12 +18,16 @@ void* allocate_pinned(std::int64_t size_bytes, Device peer);
 void release_pinned(void* data);
 // Sets bytes to 0 and returns when that is done.
 void zero(void* data, std::int64_t size_bytes, Device device);
+// Returns when all work of the device is done.
+void synchronize_device(Device device);
 
 class StreamState;
 StreamState* make_stream(Device device);
 // Waits for the stream's work.
 void destroy(StreamState* stream);
 void synchronize(const StreamState& stream);
+// Sets bytes to 0 in the order of the stream.
+void zero(void* data, std::int64_t size_bytes, const StreamState& stream);
 
 void* make_event(Device device);
 void destroy_event(void* event);

@@ -7,7 +7,7 @@
 namespace trireme {
 namespace {
 
-constexpr std::int64_t kPage = PagedBuffer::kPageBytes;
+const std::int64_t kPage = PagedBuffer::page_bytes({});
 
 TEST(PagedBuffer, TakesWhatIsWrittenAndGivesItBackAsZeros) {
   PagedBuffer buffer(64 * kPage, Pages::kSmall);

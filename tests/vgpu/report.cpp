@@ -33,6 +33,8 @@ constexpr std::array<const char*, static_cast<size_t>(Finding::kCount)> kNames =
     "wrong-copy",
     "use-after-free",
     "invalid-free",
+    "unmapped",
+    "unmapped-too-early",
     "leak",
     "endless",
     "mismatch",

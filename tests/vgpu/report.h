@@ -25,6 +25,8 @@ enum class Finding {
   kWrongCopy,
   kUseAfterFree,
   kInvalidFree,
+  kUnmapped,
+  kUnmappedTooEarly,
   kLeak,
   kEndless,
   kMismatch,

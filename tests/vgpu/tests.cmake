@@ -11,7 +11,7 @@ function(vgpu_broken PROGRAM)
 endfunction()
 
 foreach(program broken_shared broken_global broken_warp broken_host refused semantics streams kernels tensor_cores
-                warp_wide talk_to_host counters)
+                warp_wide talk_to_host counters mapping)
   vgpu_program(${program} ${program})
 endforeach()
 
@@ -61,6 +61,18 @@ endforeach()
 vgpu_test(streams.missing_event.lazy 97 "^vgpu: missing-event: " broken_host ARGUMENT missing_event
           ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
 vgpu_test(streams.with_event.lazy 0 "" broken_host ARGUMENT with_event ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
+
+# Memory mapped to addresses.
+vgpu_broken(mapping
+  nothing_there=unmapped set_of_nothing=unmapped no_access=unmapped beyond=unmapped uninitialised=uninitialised-global
+  missing_event=missing-event unmap_early=unmapped-too-early leak_of_addresses=leak leak_of_memory=leak)
+vgpu_test(mapping.unmap_early.lazy 97 "^vgpu: unmapped-too-early: " mapping ARGUMENT unmap_early
+          ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
+foreach(case two_addresses unmap_other refused release_mapped)
+  foreach(mode eager lazy)
+    vgpu_test(mapping.${case}.${mode} 0 "^fine" mapping ARGUMENT ${case} ENVIRONMENT TRIREME_VGPU_STREAMS=${mode})
+  endforeach()
+endforeach()
 
 # The library of matrix products, which checks its operands as kernels are checked.
 vgpu_program(cublas_lt cublas_lt -gencode arch=compute_80,code=compute_80 -lcublasLt)

@@ -144,6 +144,8 @@ void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tenso
                                          float scale, GradientReducer& reducer, const Pass& pass) const {
   const ParametersInUse table(parameters_, table_, pass.stream);
   const ParametersInUse bias(parameters_, bias_range_, pass.stream);
+  reducer.expect(table_.elements(), pass.stream);
+  reducer.expect(bias_range_, pass.stream);
   const std::int64_t rows = targets_N.dim(0);
   const Tensor all_hidden = ranks_.gather(hidden_NC, rows, pass.stream);
   const Tensor all_dhidden = ranks_.partial(dhidden_NC, rows);

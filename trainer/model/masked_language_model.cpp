@@ -107,6 +107,7 @@ void MaskedLanguageModel::forward_backward(Tensor loss_1, Tensor tokens_BT, cons
   if (counted_N_) encoder_.add_ponder_loss(loss_1, pass.rows_of(counted_N_), scale, pass);
   if (transform_) {
     const ParametersInUse in_use(parameters_, transform_range_, pass.stream);
+    reducer.expect(transform_range_, pass.stream);
     transform_->backward(drows, drows, head.rows_of(gathered_MC_), transform_activations_, reducer, head);
   }
   const Tensor dhidden = pass.rows_of(dhidden_NC_);

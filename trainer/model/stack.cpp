@@ -191,6 +191,7 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
   }
   if (final_norm_) {
     const ParametersInUse final_norm(parameters_, final_norm_range_, pass.stream);
+    reducer.expect(final_norm_range_, pass.stream);
     const Pass last = pass_of_loop(loops_run - 1, pass);
     gradient.dresidual_NC = own_rows_of(dresidual_NC_, pass);
     fill(gradient.dresidual_NC, 0.0F, pass.stream);
@@ -200,6 +201,7 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
     split_branch(gradient, pass);
   }
   const ParametersInUse looped(parameters_, looped_range_, pass.stream);
+  reducer.expect(looped_range_, pass.stream);
   const Tensor dmean = gradient.dresidual_NC;
   if (halting_) {
     gradient.dresidual_NC = final_norm_ ? dout_NC : own_rows_of(dresidual_NC_, pass);
@@ -213,6 +215,7 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
     if (is_pre_norm_ && (halting_ || loop + 1 < loops_run)) split_branch(gradient, in_loop);
     for (std::size_t i = blocks_.size(); i-- > 0;) {
       const ParametersInUse block(parameters_, block_ranges_[i], pass.stream);
+      reducer.expect(block_ranges_[i], pass.stream);
       const Tensor x = input_of_block(i, in_loop);
       blocks_[i].recompute(recompute_, x, activations(i, in_loop), scratch_, in_loop);
       const Dropout entering = i > 0 ? blocks_[i - 1].mlp_dropout(in_loop) : Dropout();
@@ -226,6 +229,8 @@ Tensor TransformerStack::backward(Tensor dout_NC, Tensor tokens_BT, GradientRedu
   }
   if (!embedding_) return gradient.dresidual_NC;
   const ParametersInUse embedding_norm(parameters_, embedding_norm_range_, pass.stream);
+  reducer.expect(embedding_range_, pass.stream);
+  reducer.expect(embedding_->token_table().elements(), pass.stream);
   embedding_->backward(gradient.dresidual_NC, tokens_BT, slot(pass).embedding, scratch_.branch_NC, reducer,
                        pass);
   return {};

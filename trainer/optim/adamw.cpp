@@ -44,6 +44,9 @@ AdamW::AdamW(const ParameterBuffer& parameters, const OptimConfig& config,
   const auto zeros = [&](PagedBuffer& memory) {
     memory = PagedBuffer(size * size_bytes(DType::kFloat32), owns_all ? Pages::kLarge : Pages::kSmall,
                          parameters.values().device());
+    for (const auto& [begin, end] : owned)
+      memory.acquire(begin * size_bytes(DType::kFloat32), end * size_bytes(DType::kFloat32),
+                     Contents::kZeros);
     return memory.tensor(DType::kFloat32, {size});
   };
   m_ = zeros(m_memory_);

@@ -34,7 +34,7 @@ class AdamW {
   // As kernels/adamw.h has them.
   Tensor counts() const { return counts_; }
 
-  // Zero where the optimizer changes nothing.
+  // Zero, or on a device without memory, where the optimizer changes nothing.
   Tensor first_moment() const { return m_; }
   Tensor second_moment() const { return v_; }
   // What the moments take of the memory.

@@ -7,6 +7,7 @@
 #include "tests/vgpu/instructions/lanes.h"
 #include "tests/vgpu/instructions/traffic.h"
 #include "tests/vgpu/memory/address_space.h"
+#include "tests/vgpu/memory/mappings.h"
 #include "tests/vgpu/report.h"
 #include "tests/vgpu/settings.h"
 
@@ -75,6 +76,8 @@ uint32_t first_other(const uint8_t* states, uint32_t bytes, uint8_t state) {
   if (!region)
     give_up(Finding::kHostPointer, text(what(a, lane), ", which is no address of a device"),
             w.where(i, lane));
+  if (const Allocation* whole = region->find(address); whole && whole->is_reserved)
+    give_up(Finding::kUnmapped, text(what(a, lane), ": ", region->describe(address)), w.where(i, lane));
   const bool freed = region->was_freed(address);
   uint64_t first = address;
   while (first < address + a.bytes - 1 && *region->state(first) != kNoMemory) ++first;
@@ -143,6 +146,7 @@ void access_global(Warp& w, const Instr& i, WarpAccess& a) {
       check_owner(w, i, a, lane, *region);
     }
     check_global_state(w, i, a, lane, *region);
+    Mappings::get().note_use(address, a.bytes, actor.op);
     a.at[lane] = region->bytes(address);
     const Conflict conflict = touch_range(region->touch(address), actor, address, a.bytes, a.kind);
     if (conflict) {

@@ -51,11 +51,25 @@ uint64_t Region::allocate(uint64_t bytes, uint64_t limit, const std::string& ori
   if (bytes > limit || live_bytes_ > limit - bytes || bytes + kGuard > base_ + kBytes - begin) return 0;
   next_ = begin + round_up(bytes + kGuard, kAlignment);
   live_bytes_ += bytes;
-  live_[begin] = {begin, bytes, origin, counts_as_leak};
+  live_[begin] = {begin, bytes, origin, counts_as_leak, false};
   std::memset(this->bytes(begin), 0xff, bytes);
   // What the host writes into its own memory can't be seen.
   std::memset(state(begin), index_ == 0 ? kWritten : kFresh, bytes);
   return begin;
+}
+
+uint64_t Region::reserve_addresses(uint64_t bytes, uint64_t alignment, const std::string& origin) {
+  const uint64_t begin = round_up(next_, alignment);
+  if (bytes + kGuard > base_ + kBytes - begin) return 0;
+  next_ = begin + round_up(bytes + kGuard, kAlignment);
+  live_[begin] = {begin, bytes, origin, true, true};
+  return begin;
+}
+
+bool Region::take(int64_t bytes, uint64_t limit) {
+  if (bytes > 0 && live_bytes_ + bytes > limit) return false;
+  live_bytes_ += bytes;
+  return true;
 }
 
 uint64_t Region::release(uint64_t address, bool& found) {
@@ -63,7 +77,7 @@ uint64_t Region::release(uint64_t address, bool& found) {
   found = allocation != live_.end();
   if (!found) return 0;
   const uint64_t bytes = allocation->second.bytes;
-  live_bytes_ -= bytes;
+  if (!allocation->second.is_reserved) live_bytes_ -= bytes;
   std::memset(state(address), kNoMemory, bytes);
   drop_pages(this->bytes(address), bytes);
   drop_pages(state(address), bytes);

@@ -15,8 +15,9 @@ enum ByteState : uint8_t { kNoMemory = 0, kFresh = 1, kWritten = 2 };
 struct Allocation {
   uint64_t begin = 0;
   uint64_t bytes = 0;
-  std::string origin;  // "cudaMalloc", "variable x"
-  bool counts = true;  // as a leak if it is never freed
+  std::string origin;        // "cudaMalloc", "variable x"
+  bool counts = true;        // as a leak if it is never freed
+  bool is_reserved = false;  // addresses alone: Mappings knows where there is memory
 };
 
 // The memory of one device, or (region 0) the page-locked memory of the host, which host and devices share.
@@ -35,6 +36,12 @@ class Region {
 
   // 0 when `limit` bytes would be exceeded.  Fresh memory is filled with NaN.
   uint64_t allocate(uint64_t bytes, uint64_t limit, const std::string& origin, bool counts_as_leak);
+  // Addresses without memory, for Mappings, at a multiple of `alignment`.  They are an allocation, too, and
+  // end by release().  0 when there are none left.
+  uint64_t reserve_addresses(uint64_t bytes, uint64_t alignment, const std::string& origin);
+  // Counts memory of Mappings as taken or, if negative, given back; false when `limit` bytes would be
+  // exceeded.
+  bool take(int64_t bytes, uint64_t limit);
   // The allocation that begins there is no more.  Returns its size; false in `found` if there is none.
   uint64_t release(uint64_t address, bool& found);
 

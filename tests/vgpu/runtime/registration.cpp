@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "tests/vgpu/memory/address_space.h"
+#include "tests/vgpu/memory/mappings.h"
 #include "tests/vgpu/memory/timeline.h"
 #include "tests/vgpu/report.h"
 #include "tests/vgpu/runtime/api.h"
@@ -23,6 +24,8 @@ void report_leaks() {
     const auto more = space.device(d).leaks();
     leaks.insert(leaks.end(), more.begin(), more.end());
   }
+  const auto pieces = Mappings::get().leaks();
+  leaks.insert(leaks.end(), pieces.begin(), pieces.end());
   if (leaks.empty()) return;
   uint64_t bytes = 0;
   for (const Allocation& a : leaks) bytes += a.bytes;
@@ -38,6 +41,7 @@ void report_leaks() {
   Timeline::get();
   Modules::get();
   Streams::get();
+  Mappings::get();
 }
 
 int exit_status = 0;

@@ -2,11 +2,22 @@
 
 #include <cstring>
 
+#include "tests/vgpu/memory/mappings.h"
 #include "tests/vgpu/report.h"
 #include "tests/vgpu/runtime/api.h"
 
 namespace trireme::vgpu {
 namespace {
+
+void check_mapped(const Side& side, size_t width, size_t height) {
+  for (size_t n = 0; n < height; ++n) {
+    const uint64_t row = side.rows.row(n);
+    const uint64_t first = Mappings::get().first_unmapped(row, width);
+    if (first < row + width)
+      give_up(Finding::kUnmapped, text(width, " bytes in ", height, " rows: ", side.region->describe(first)),
+              where_called());
+  }
+}
 
 // All rows must lie in one live allocation.
 void check_bounds(const Side& side, size_t width, size_t height) {
@@ -14,7 +25,10 @@ void check_bounds(const Side& side, size_t width, size_t height) {
   const uint64_t begin = side.rows.begin;
   const uint64_t last = side.rows.row(height - 1) + width - 1;
   const Allocation* a = side.region->find(begin);
-  if (a && last - a->begin < a->bytes) return;
+  if (a && last - a->begin < a->bytes) {
+    if (a->is_reserved) check_mapped(side, width, height);
+    return;
+  }
   const bool freed = side.region->was_freed(begin);
   give_up(freed ? Finding::kUseAfterFree : Finding::kOutOfBounds,
           text(width, " bytes in ", height, " rows: ", side.region->describe(a ? last : begin)),
@@ -46,6 +60,7 @@ void check_order(const Side& side, const Running& running, size_t width, size_t 
   actor.clock = &running.clock;
   for (size_t n = 0; n < height; ++n) {
     const uint64_t address = side.rows.row(n);
+    Mappings::get().note_use(address, width, running.id);
     const Conflict c = touch_range(side.region->touch(address), actor, address, width, access);
     if (c)
       complain(

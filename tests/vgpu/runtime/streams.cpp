@@ -156,6 +156,11 @@ void Streams::finish_device(int device) {
     if (stream && stream->device_ == device) finish(*stream);
 }
 
+void Streams::advance_all() {
+  for (const auto& stream : streams_)
+    if (stream) execute_up_to(stream->last_);
+}
+
 void Streams::finish_all() {
   for (const auto& stream : streams_)
     if (stream) finish(*stream);

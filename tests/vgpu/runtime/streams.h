@@ -81,6 +81,9 @@ class Streams {
   void finish(const Event& event) { finish(event.op, event.clock); }
   void finish_device(int device);
   void finish_all();
+  // Executes all that was submitted, but the host learns nothing of it: it may have been executed just as well.
+  void advance_all();
+  bool host_knows(OpId op) const { return Timeline::get().is_before(op, host_clock_); }
 
  private:
   struct Operation {
