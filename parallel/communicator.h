@@ -63,8 +63,8 @@ class Communicator {
   virtual const std::string& name() const = 0;  // "world", or what split() was given
 
   // x = the elementwise sum or maximum over all ranks.  On the CPU each element is summed in rank order, so
-  // that it does not depend on what else is reduced with it; bfloat16 in float32, rounded once, and a NaN is a
-  // maximum.
+  // that it does not depend on what else is reduced with it; bfloat16 in float32, rounded once, and a NaN is
+  // a maximum.
   virtual Ticket all_reduce(Tensor x, ReduceOp op, Stream stream) = 0;
   // The same for several tensors of one type, with the messages of one: for small ones, which it copies.
   virtual Ticket all_reduce(std::span<const Tensor> xs, ReduceOp op, Stream stream) = 0;

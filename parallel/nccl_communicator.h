@@ -33,10 +33,11 @@ std::unique_ptr<Communicator> nccl_communicator(Communicator& host, Device devic
 // for until kMostUnderWay later messages have been given to it.  With many communicators at a time the
 // driver needs a queue for each stream: CUDA_DEVICE_MAX_CONNECTIONS=32.
 //
-// NCCL is asked not to block.  Its errors (a peer that is gone) are looked for in every call, wait() and
-// barrier(); one aborts the communicator and ends the job, naming rank, group and host.  But a host that
-// waits for the device in another way (Stream::synchronize) for what a dead peer never sends, waits until the
-// launcher ends the job, as mpirun and srun do when a rank dies.
+// NCCL is asked not to block: it launches in a thread of its own, and each call waits until it has.  Its
+// errors (a peer that is gone) are looked for in every call, wait() and barrier(); one aborts the
+// communicator and ends the job, naming rank, group and host.  But a host that waits for the device in
+// another way (Stream::synchronize) for what a dead peer never sends, waits until the launcher ends the job,
+// as mpirun and srun do when a rank dies.
 //
 // traffic() counts bytes by the table in communicator.h: which way NCCL takes, and what that costs, it
 // doesn't say.  Its seconds are those of tensors of the CPU alone: on the device they would cost two events

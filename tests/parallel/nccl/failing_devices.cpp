@@ -61,7 +61,8 @@ void fail(const std::string& how, Process& process, Communicator& devices, Devic
 
 void run(const std::string& how, Process& process) {
   const Device device{DeviceType::kCuda, how == "device" ? 0 : process.local_rank()};
-  const auto devices = nccl_communicator(process.world(), device, std::chrono::seconds(2));
+  const auto devices =
+      nccl_communicator(process.world(), device, std::chrono::seconds(how == "late" ? 2 : 60));
   fail(how, process, *devices, device);
 }
 

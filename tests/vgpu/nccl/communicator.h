@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -86,6 +87,25 @@ ncclComm* join_mesh(const std::string& id, int rank, int size, const ncclConfig_
 void begin_split(ncclComm& comm, int color, int key, ncclComm** child, const ncclConfig_t* config);
 void begin_launch(ncclComm& comm, cudaStream_t stream, std::vector<Part> parts);
 ncclResult_t advance(ncclComm& comm);
+// Gives what a joint says to its stream.
+void launch(const std::shared_ptr<Joint>& joint);
+
+// What rank `from` says, and to say it.
+Key key_of(const ncclComm& comm, Key::Kind kind, int from, uint64_t number);
+void say(ncclComm& comm, int to, Key::Kind kind, uint64_t number, const Call& call,
+         const void* data = nullptr, uint64_t bytes = 0);
+
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+[[noreturn]] inline void give_up(const char* finding, const std::string& what) {
+  vgpu_give_up(finding, what.c_str());
+}
+
 // Without a farewell the others find this rank gone.
 void close(ncclComm& comm, bool says_farewell);
 

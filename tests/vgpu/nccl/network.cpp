@@ -118,8 +118,10 @@ void Network::send(Mesh& mesh, int to, const Key& key, const Call& call, const u
   if (to == mesh.self.rank) return put(key, {call, {data, data + bytes}});
   std::vector<uint8_t> message = bytes_of(Header{key, call, bytes});
   message.insert(message.end(), data, data + bytes);
-  mesh.links[to].outgoing.push_back(std::move(message));
-  wake();
+  Mesh::Link& link = mesh.links[to];
+  link.outgoing.push_back(std::move(message));
+  if (link.socket >= 0) write(link);
+  if (!link.outgoing.empty()) wake();
 }
 
 bool Network::has(const std::vector<Key>& keys) {
