@@ -266,6 +266,24 @@ TEST_F(CudaPagedBuffer, DevicesHavePoolsOfTheirOwn) {
 
 using CudaPagedBufferDeathTest = CudaPagedBuffer;
 
+TEST_F(CudaPagedBufferDeathTest, WaitsForOtherStreamsBeforeItRunsOut) {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  ASSERT_EQ(cudaMemGetInfo(&free, &total), cudaSuccess);
+  if (total > 64 << 20) GTEST_SKIP() << "needs a device with little memory";
+  const std::int64_t all = static_cast<std::int64_t>(free) / page();
+  PagedBuffer first(all * page(), Pages::kSmall, kGpu);
+  PagedBuffer second((all + 1) * page(), Pages::kSmall, kGpu);
+  acquire(first, 0, all, stream_);
+  write(first, 0, all, 1.0F, stream_);
+  release(first, 0, all - 1, stream_);
+  acquire(second, 0, 2, other_);
+  const Seen seen = see(second, 0, 2, other_);
+  static_cast<Stream>(other_).synchronize();
+  EXPECT_TRUE(seen.is_all(0.0F));
+  EXPECT_DEATH(acquire(second, 2, all, other_), "out of memory on cuda:0");
+}
+
 TEST_F(CudaPagedBufferDeathTest, GivesBackWholePagesAlone) {
   EXPECT_DEATH(buffer_.release(0, page() / 2, stream_), "bytes 0 to");
   EXPECT_DEATH(buffer_.release(0, (kPages + 1) * page(), stream_), "bytes 0 to");
