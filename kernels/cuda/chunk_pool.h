@@ -37,7 +37,8 @@ struct Chunk {
 
 // What was given back waits here to be taken again.  A stream may take what it gave back itself at once: its
 // work is done in order, whatever addresses it uses.  Others' it may take only when that has been reached. So
-// a chunk may be mapped at several addresses, of which but one is in use.
+// a chunk may be mapped at several addresses, of which but one is in use; CUDA has what one operation wrote
+// by way of one of them seen through another by the operations that follow it.
 //
 // One for each device, of all its PagedMemory, used by one thread at a time.
 class ChunkPool {

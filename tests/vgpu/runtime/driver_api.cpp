@@ -1,6 +1,4 @@
 // Functions of the driver, which programs find by name: those that map memory.
-#include <algorithm>
-#include <cstring>
 #include <string_view>
 #include <utility>
 
