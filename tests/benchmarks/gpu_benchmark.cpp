@@ -30,6 +30,7 @@
 #include "kernels/rope.h"
 #include "kernels/speed_of_light.h"
 #include "tests/benchmarks/device_timer.h"
+#include "tests/benchmarks/step_ops.h"
 #include "tests/benchmarks/training_step.h"
 
 namespace trireme {
@@ -240,10 +241,19 @@ void print_step(const Table& table, const char* name, TransformerOptions options
   std::printf("%-46s %9.3f %9.1f %8.1f%% %10.0f %8.0f%% %8.0f%% %8.0f%%\n", what.c_str(), times->step_ms,
               rate, 1e14 * rate / peak_flops(kGpu, kFp32), times->tokens_per_second, share(times->forward_ms),
               share(times->backward_ms), share(times->optimizer_ms));
+  double known_ms = times->optimizer_ms;
+  std::printf("   ");
+  for (const OpTime& op : time_step_ops(options, batch, sequence, kGpu, table.repetitions())) {
+    const double ms = op.once_ms + static_cast<double>(times->layers) * op.layer_ms;
+    std::printf(" %s %.0f%%,", op.name, share(ms));
+    known_ms += ms;
+  }
+  std::printf(" optimizer %.0f%%, all else %.0f%%\n", share(times->optimizer_ms), 100.0 - share(known_ms));
   std::fflush(stdout);
 }
 
-// Model FLOPs: those of recomputation, of which there is none here, would not count.
+// Below each step its ops: each timed by itself, and as often as the step has it.  Model FLOPs: those of
+// recomputation, of which there is none here, would not count.
 void print_steps(const Table& table) {
   std::printf("\n%-46s %9s %9s %9s %10s %9s %9s %9s\n", "whole steps, float32; tokens/s with all layers",
               "ms", "TFLOP/s", "MFU", "tokens/s", "forward", "backward", "optimizer");
