@@ -19,10 +19,11 @@ class LossSum {
   }
 
   Tensor tensor() const { return sum_1_; }
-  // Of all ranks, which all call it, once.  Waits for it.
+  // Of all ranks, which all call it.  Waits for it.
   double over(Communicator& ranks) const {
-    ranks.wait(ranks.all_reduce(sum_1_, ReduceOp::kSum, stream_), stream_);
-    return host_copy<float>(sum_1_, stream_).front();
+    float sum = host_copy<float>(sum_1_, stream_).front();
+    ranks.wait(ranks.all_reduce({&sum, DType::kFloat32, {1}}, ReduceOp::kSum, {}), {});
+    return sum;
   }
 
  private:

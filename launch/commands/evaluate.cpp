@@ -15,6 +15,7 @@
 #include "data/token_dataset.h"
 #include "data/user_error.h"
 #include "launch/commands/beam_arguments.h"
+#include "launch/commands/device_argument.h"
 #include "parallel/process.h"
 #include "trainer/batch_tensors.h"
 #include "trainer/config.h"
@@ -37,6 +38,7 @@ struct Arguments {
   std::string documents;          // empty: as the run was trained
   double mask_probability = 0.0;  // of an encoder; 0: as in its training
   BeamArguments beam;             // of pairs
+  DeviceArgument device;
   bool json = false;
 };
 
@@ -76,7 +78,8 @@ std::int64_t samples(const Arguments& arguments) {
 }
 
 void evaluate_translator(const Arguments& arguments, Process& process) {
-  TrainedTranslator trained = load_translator(arguments.model, arguments.beam.average, process.world());
+  TrainedTranslator trained = load_translator(arguments.model, arguments.beam.average, process.world(),
+                                              arguments.device.of_rank(process));
   auto data = open_data<PairDataset>(arguments, trained);
   check_pairs(data, trained.model->options().context);
   const std::int64_t tokens = arguments.beam.tokens_for(trained.model->options().context);
@@ -111,7 +114,7 @@ void evaluate_translator(const Arguments& arguments, Process& process) {
 }
 
 void evaluate_language_model(const Arguments& arguments, Process& process) {
-  TrainedModel trained = load_model(arguments.model, process.world());
+  TrainedModel trained = load_model(arguments.model, process.world(), arguments.device.of_rank(process));
   auto data = open_data<TokenDataset>(arguments, trained);
   const std::int64_t context = trained.model->options().context;
   check_length(data, context);
@@ -141,7 +144,8 @@ void evaluate_language_model(const Arguments& arguments, Process& process) {
 }
 
 void evaluate_masked_model(const Arguments& arguments, Process& process) {
-  TrainedMaskedModel trained = load_masked_model(arguments.model, process.world());
+  TrainedMaskedModel trained =
+      load_masked_model(arguments.model, process.world(), arguments.device.of_rank(process));
   auto data = open_data<TokenDataset>(arguments, trained);
   const std::int64_t context = trained.model->options().context;
   check_length(data, context);
@@ -219,6 +223,7 @@ void add_evaluate_command(CLI::App& app, Process& process) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   arguments->beam.add_to(*command);
+  arguments->device.add_to(*command);
   command->add_flag("--json", arguments->json, "One JSON object instead of text");
   command->footer(
       "--beam to --batch-tokens are of models that translate.\n"

@@ -12,6 +12,7 @@
 #include "data/json.h"
 #include "data/masking.h"
 #include "data/user_error.h"
+#include "launch/commands/device_argument.h"
 #include "parallel/process.h"
 #include "trainer/fill_masks.h"
 #include "trainer/load_model.h"
@@ -23,6 +24,7 @@ struct Arguments {
   std::string model;
   std::string text;
   std::int64_t top_k = 5;
+  DeviceArgument device;
   bool json = false;
 };
 
@@ -61,7 +63,8 @@ void fill(const Arguments& arguments, Process& process) {
   if (process.num_ranks() > 1) {
     throw UserError("trireme fill", "runs in one process", "start it without mpirun");
   }
-  TrainedMaskedModel trained = load_masked_model(arguments.model, process.world());
+  TrainedMaskedModel trained =
+      load_masked_model(arguments.model, process.world(), arguments.device.of_rank(process));
   const MaskedText text = masked_text(arguments.text, *trained.tokenizer);
   if (text.places.empty()) {
     throw UserError("--text", "has no " + std::string(kMaskInText), "put one where a word is to be guessed");
@@ -93,6 +96,7 @@ void add_fill_command(CLI::App& app, Process& process) {
   command->add_option("--top-k", arguments->top_k, "As many guesses for each, the likeliest first")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  arguments->device.add_to(*command);
   command->add_flag("--json", arguments->json, "A JSON array of guesses for each mask instead of text");
   command->footer(
       "Of a model with model.kind=encoder.\n"

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "data/user_error.h"
+#include "launch/commands/device_argument.h"
 #include "parallel/process.h"
 #include "trainer/generate.h"
 #include "trainer/load_model.h"
@@ -21,13 +22,14 @@ struct Arguments {
   std::string prompt;
   std::int64_t tokens = 200;
   SamplingOptions sampling;
+  DeviceArgument device;
 };
 
 void generate_text(const Arguments& arguments, Process& process) {
   if (process.num_ranks() > 1) {
     throw UserError("trireme generate", "runs in one process", "start it without mpirun");
   }
-  TrainedModel trained = load_model(arguments.model, process.world());
+  TrainedModel trained = load_model(arguments.model, process.world(), arguments.device.of_rank(process));
   trained.model->allocate({.batch = 1, .sequence = trained.model->options().context});
   // A document begins after the end of another: with no prompt, so does the text.
   std::vector<std::int32_t> prompt = {trained.tokenizer->end_of_document()};
@@ -69,6 +71,7 @@ void add_generate_command(CLI::App& app, Process& process) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--seed", sampling.seed, "Equal seeds give equal texts")->capture_default_str();
+  arguments->device.add_to(*command);
   command->footer(
       "Example:\n"
       "  trireme generate runs/books --prompt \"Once upon a time\" --temperature 0.8 --top-k 40");

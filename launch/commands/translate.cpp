@@ -11,6 +11,7 @@
 
 #include "data/user_error.h"
 #include "launch/commands/beam_arguments.h"
+#include "launch/commands/device_argument.h"
 #include "parallel/process.h"
 #include "trainer/load_model.h"
 #include "trainer/translate.h"
@@ -24,6 +25,7 @@ constexpr std::size_t kLinesAtOnce = 4096;
 struct Arguments {
   std::string model;
   BeamArguments beam;
+  DeviceArgument device;
 };
 
 class LineTranslator {
@@ -84,8 +86,8 @@ void translate_input(const Arguments& arguments, Process& process) {
   if (process.num_ranks() > 1) {
     throw UserError("trireme translate", "runs in one process", "start it without mpirun");
   }
-  LineTranslator translator(arguments,
-                            load_translator(arguments.model, arguments.beam.average, process.world()));
+  LineTranslator translator(arguments, load_translator(arguments.model, arguments.beam.average,
+                                                       process.world(), arguments.device.of_rank(process)));
   translator.translate_all(std::cin, std::cout, ::isatty(STDIN_FILENO) != 0 ? 1 : kLinesAtOnce);
 }
 
@@ -97,6 +99,7 @@ void add_translate_command(CLI::App& app, Process& process) {
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("model", arguments->model, "A run's directory, or one of its checkpoints")->required();
   arguments->beam.add_to(*command);
+  arguments->device.add_to(*command);
   command->footer(
       "Line for line, in their order; an empty line stays empty.\n"
       "\n"

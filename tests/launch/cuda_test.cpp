@@ -1,0 +1,254 @@
+// The program with device=cuda: the CPU's numbers in every layout, runs that change devices, and what it says
+// when something is wrong.  On the virtual GPU where the build is for it, each rank with a device of its own.
+
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "kernels/device.h"
+#include "tests/support/program.h"
+#include "tests/support/temp_dir.h"
+
+namespace trireme {
+namespace {
+
+using Json = nlohmann::json;
+using Words = std::vector<std::string>;
+
+Words operator+(Words words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+struct Ended {
+  int code = -1;
+  std::string output;
+  std::string errors;
+};
+
+class CudaProgram : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<TempDir>();
+    std::ofstream text(*folder_ / "text.txt"), pairs(*folder_ / "pairs.tsv");
+    for (int i = 0; i < 400; ++i) {
+      text << "%\nShip " << i % 50 << " called the stroke " << i * i % 97 << " times, and the oars fell.\n";
+      for (int word = 0; word <= i % 5; ++word) pairs << i * (word + 1) % 41 << ' ';
+      pairs << '\t';
+      for (int word = 0; word <= i % 5; ++word) pairs << i * (word + 1) % 41 * 7 << ' ';
+      pairs << '\n';
+    }
+    text.close();
+    pairs.close();
+    prepare({*folder_ / "text.txt", "--separator", "%", "--output", data("text")});
+    prepare({"--pairs", *folder_ / "pairs.tsv", "--validation-fraction", "0.1", "--output", data("pairs")});
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+  void SetUp() override {
+    if (!kHasCuda) GTEST_SKIP() << "this build has no CUDA";
+  }
+
+  static void prepare(const Words& arguments) {
+    const Ended ended = run(1, Words{"prepare", "--tokenizer", "byte"} + arguments);
+    ASSERT_EQ(ended.code, 0) << ended.errors;
+  }
+  static std::string data(const std::string& name) { return *folder_ / name; }
+
+  // The program on so many ranks, with these variables.
+  static Ended run(int ranks, const Words& arguments, const Words& environment = {}) {
+    Words words = {"env"};
+    if (std::string(TRIREME_VIRTUAL_GPU_FOLDER) != "") {
+      words = words + Words{"LD_LIBRARY_PATH=" TRIREME_VIRTUAL_GPU_FOLDER,
+                            "TRIREME_VGPU_DEVICES=" + std::to_string(ranks), "TRIREME_VGPU_THREADS=1"};
+    }
+    words = words + environment;
+    if (ranks > 1) words = words + Words{TRIREME_MPIRUN, std::to_string(ranks)};
+    words.push_back(TRIREME_PROGRAM);
+    Program program(words + arguments);
+    const int code = program.wait();
+    return {code, program.output(), program.errors()};
+  }
+
+  // A model that is small enough for the virtual GPU.
+  static Words tiny(const std::string& name) {
+    const Words all = {TRIREME_SOURCE_DIR "/configs/tiny.toml",
+                       "data.path=" + data(name),
+                       "model.layers=4",
+                       "model.width=32",
+                       "model.heads=4",
+                       "model.context=32",
+                       "model.dropout=0.1"};
+    if (name == "text") return all + Words{"train.batch_sequences=8", "train.microbatch_sequences=1"};
+    return all + Words{"model.kind=encoder_decoder", "model.encoder_layers=2", "model.layers=2",
+                       "train.batch_sequences=0",    "train.batch_tokens=240", "train.microbatch_tokens=60",
+                       "train.label_smoothing=0.1"};
+  }
+
+  // Trains one rank on the CPU and each layout with device=cuda.
+  static void expect_the_cpus_numbers(const Words& model, const Words& layouts, int steps,
+                                      const Words& environment = {}) {
+    Words arguments = Words{"check"} + model;
+    arguments = arguments + Words{"--steps", std::to_string(steps), "--json", "--layouts"};
+    for (const std::string& layout : layouts) arguments.push_back("device=cuda," + layout);
+    const Ended ended = run(4, arguments, environment);
+    EXPECT_EQ(ended.code, 0) << ended.output << ended.errors;
+    const Json reports = Json::parse(ended.output, nullptr, /*allow_exceptions=*/false);
+    ASSERT_TRUE(reports.is_array()) << ended.output << ended.errors;
+    ASSERT_EQ(reports.size(), layouts.size());
+    for (const Json& report : reports) {
+      EXPECT_TRUE(report["passes"]) << report;
+      EXPECT_LE(report["loss"]["largest"], 1e-5) << report;
+    }
+  }
+
+  // The objective, loss and norm of each step that a run has logged, the last word on a step counting.
+  static std::map<std::int64_t, double> losses(const std::string& run_directory) {
+    std::map<std::int64_t, double> found;
+    std::ifstream lines(run_directory + "/metrics.jsonl");
+    for (std::string line; std::getline(lines, line);) {
+      const Json entry = Json::parse(line);
+      if (entry.contains("loss") && entry.contains("grad_norm")) found[entry["step"]] = entry["loss"];
+    }
+    return found;
+  }
+
+  static Words training(const std::string& directory, int steps) {
+    return Words{"train"} + tiny("text") + Words{"run.directory=" + directory,
+                                                 "train.steps=8",
+                                                 "train.log_every=1",
+                                                 "train.eval_every=0",
+                                                 "train.eval_sequences=4",
+                                                 "checkpoint.every=0",
+                                                 "optim.warmup_steps=2",
+                                                 "optim.schedule=constant",
+                                                 "train.steps=" + std::to_string(steps)};
+  }
+
+  static inline std::unique_ptr<TempDir> folder_;
+  TempDir runs_;
+};
+
+const Words kLayouts = {"dp=1",
+                        "dp=4",
+                        "tp=4",
+                        "pp=4",
+                        "dp=2,tp=2",
+                        "pp=2,tp=2",
+                        "pp=2,dp=2,schedule=gpipe",
+                        "pp=2,dp=2,schedule=zero_bubble",
+                        "pp=2,schedule=interleaved,chunks=2",
+                        "pp=2,dp=2,zero=1",
+                        "dp=4,zero=2",
+                        "dp=4,zero=3",
+                        "dp=2,tp=2,zero=3",
+                        "dp=2,tp=2,zero=1,recompute=full",
+                        "dp=2,recompute=selective"};
+
+TEST_F(CudaProgram, TrainsAsTheCpuDoesInEveryLayout) {
+  expect_the_cpus_numbers(tiny("text"), kLayouts, /*steps=*/2);
+}
+
+TEST_F(CudaProgram, DoesSoForTenSteps) {
+  expect_the_cpus_numbers(tiny("text"), {"dp=1", "dp=2,tp=2"}, /*steps=*/10);
+}
+
+// What is not waited for isn't there, and blocks and warps come in another order.
+TEST_F(CudaProgram, WaitsForWhatItNeeds) {
+  expect_the_cpus_numbers(tiny("text"), kLayouts, /*steps=*/1,
+                          {"TRIREME_VGPU_STREAMS=lazy", "TRIREME_VGPU_SHUFFLE=7"});
+}
+
+TEST_F(CudaProgram, TrainsLlamaWithSharedKeys) {
+  const Words llama = {"model.norm=rms",         "model.activation=swiglu", "model.positions=rope",
+                       "model.biases=none",      "model.kv_heads=2",        "model.tied_embeddings=false",
+                       "data.documents=separate"};
+  expect_the_cpus_numbers(tiny("text") + llama, {"dp=1", "tp=4", "pp=2,tp=2", "dp=4,zero=3"}, /*steps=*/2);
+}
+
+TEST_F(CudaProgram, TrainsAnEncoderDecoder) {
+  expect_the_cpus_numbers(tiny("pairs"),
+                          {"dp=1", "dp=3", "tp=2", "pp=2", "pp=4", "dp=2,tp=2,zero=2", "dp=2,zero=3"},
+                          /*steps=*/2);
+}
+
+TEST_F(CudaProgram, TrainsAnEncoderAndLoops) {
+  expect_the_cpus_numbers(
+      tiny("text") + Words{"model.kind=encoder", "model.token_types=2", "model.output_transform=true"},
+      {"dp=1", "dp=2,zero=3"}, /*steps=*/2);
+  expect_the_cpus_numbers(tiny("text") + Words{"model.loops=2", "model.halting=true", "model.layers=2"},
+                          {"dp=1", "dp=2"},
+                          /*steps=*/2);
+}
+
+TEST_F(CudaProgram, GoesOnWhereAnotherDeviceStopped) {
+  const std::string alone = runs_ / "alone", moving = runs_ / "moving";
+  Ended ended = run(1, training(alone, 8));
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  const struct {
+    int steps, ranks;
+    Words layout;
+  } stages[] = {{2, 1, {"device=cuda"}},
+                {4, 2, {"device=cpu"}},
+                {6, 4, {"device=cuda", "parallel.tensor=2", "parallel.zero=3"}},
+                {8, 4, {"device=cuda", "parallel.pipeline=2", "parallel.zero=1"}}};
+  for (const auto& [steps, ranks, layout] : stages) {
+    ended = run(ranks, training(moving, steps) + layout);
+    ASSERT_EQ(ended.code, 0) << ended.output << ended.errors;
+  }
+  const auto expected = losses(alone), found = losses(moving);
+  ASSERT_EQ(expected.size(), 8U);
+  ASSERT_EQ(found.size(), 8U);
+  for (const auto& [step, loss] : expected) EXPECT_NEAR(found.at(step), loss, 1e-5 * loss) << "step " << step;
+}
+
+TEST_F(CudaProgram, UsesTrainedModelsAsTheCpuDoes) {
+  const std::string text = runs_ / "text", pairs = runs_ / "pairs", source = runs_ / "source";
+  Ended ended = run(1, training(text, 8));
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  ended = run(1, Words{"train"} + tiny("pairs") + Words{"run.directory=" + pairs, "train.steps=8"});
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  std::ofstream(source) << "1 2 3\n4 8\n";
+  const Words commands[] = {
+      {"generate", text, "--prompt", "Ship ", "--tokens", "12", "--temperature", "0"},
+      {"generate", text, "--prompt", "Ship ", "--tokens", "12", "--top-k", "5", "--seed", "3"},
+      {"evaluate", text, "--sequences", "3"},
+      {"evaluate", pairs, "--sequences", "4", "--beam", "3"}};
+  for (const Words& command : commands) {
+    const Ended on_cpu = run(1, command), on_cuda = run(1, command + Words{"--device", "cuda"});
+    EXPECT_EQ(on_cpu.code, 0) << on_cpu.errors;
+    EXPECT_EQ(on_cuda.code, 0) << on_cuda.errors;
+    EXPECT_EQ(on_cuda.output, on_cpu.output);
+  }
+}
+
+TEST_F(CudaProgram, PassesOverStepsThatAreNotFinite) {
+  const Words exploding = {"device=cuda", "optim.learning_rate=1e30", "optim.warmup_steps=0",
+                           "train.log_every=3"};
+  const std::string skipping = runs_ / "skipping", stopping = runs_ / "stopping";
+  Ended ended = run(1, training(skipping, 6) + exploding + Words{"train.on_nonfinite=skip"});
+  EXPECT_EQ(ended.code, 0) << ended.errors;
+  EXPECT_NE(ended.errors.find("is not a finite number"), std::string::npos) << ended.errors;
+  ended = run(1, training(stopping, 6) + exploding);
+  EXPECT_EQ(ended.code, 2) << ended.errors;
+  EXPECT_NE(ended.errors.find("train.on_nonfinite=skip"), std::string::npos) << ended.errors;
+}
+
+TEST_F(CudaProgram, SaysWhatItCannotDo) {
+  const Ended ended = run(1, training(runs_ / "run", 2) + Words{"device=cuda", "train.eval_attention=2"});
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_NE(ended.errors.find("train.eval_attention"), std::string::npos) << ended.errors;
+  if (std::string(TRIREME_VIRTUAL_GPU_FOLDER) == "") return;
+  const Ended few = run(4, training(runs_ / "run", 2) + Words{"device=cuda"}, {"TRIREME_VGPU_DEVICES=2"});
+  EXPECT_EQ(few.code, 2);
+  EXPECT_NE(few.errors.find("has 2 GPUs on this node, for 4 ranks"), std::string::npos) << few.errors;
+}
+
+}  // namespace
+}  // namespace trireme
