@@ -17,6 +17,7 @@ struct VgpuCounters {
   uint64_t copies_to_device, bytes_to_device;
   uint64_t copies_to_host, bytes_to_host;
   uint64_t copies_on_device, bytes_on_device;
+  uint64_t graph_launches;  // what is in the graph isn't counted above
   // Calls in which the host waits for a device.
   uint64_t stream_waits;   // cudaStreamSynchronize
   uint64_t event_waits;    // cudaEventSynchronize

@@ -46,6 +46,8 @@ cudaError_t vgpu_submit(const char* name, cudaStream_t stream_handle, const Vgpu
   return api_call(name, [&] {
     Stream* const stream = stream_of(stream_handle);
     if (!stream) return cudaErrorInvalidResourceHandle;
+    const cudaError_t error = Streams::get().refuse_use(*stream);
+    if (error != cudaSuccess) return error;
     std::vector<Operand> operands;
     for (int i = 0; i < num_operands; ++i) {
       const VgpuOperand& operand = asked[i];
@@ -65,7 +67,7 @@ cudaError_t vgpu_submit(const char* name, cudaStream_t stream_handle, const Vgpu
       execute(owner.get(), bytes.data());
       mark_written(operands);
     };
-    ++RuntimeState::get().counters.library_calls;
+    if (!stream->capture()) ++RuntimeState::get().counters.library_calls;
     Streams::get().submit(*stream, name, run);
     return cudaSuccess;
   });

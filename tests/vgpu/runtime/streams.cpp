@@ -43,6 +43,12 @@ void Streams::order_after(Operation& op, const Stream& other) {
 }
 
 OpId Streams::submit(Stream& stream, const std::string& name, std::function<void(const Running&)> execute) {
+  if (stream.capture_) {
+    Graph& graph = stream.capture_->graph;
+    graph.nodes.push_back({name, std::move(execute), stream.branch_, stream.captured_after_});
+    stream.captured_after_ = {graph.nodes.size() - 1};
+    return 0;
+  }
   Operation op;
   op.stream = &stream;
   op.execute = std::move(execute);
@@ -83,6 +89,11 @@ void Streams::execute_up_to(OpId id) {
 
 void Streams::record(Event& event, Stream& stream) {
   event.device = stream.device();
+  event.capture = stream.capture_;
+  if (stream.capture_) {
+    event.captured_after = stream.captured_after_;
+    return;
+  }
   event.op = submit(stream, "an event", [&event](const Running&) {
     event.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
