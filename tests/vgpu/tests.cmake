@@ -75,6 +75,7 @@ vgpu_test(graphs.launches 0 "launches 0, library_calls 0, fills 1$" graphs ARGUM
 # The library of matrix products, which checks its operands as kernels are checked.
 vgpu_program(cublas_lt cublas_lt -gencode arch=compute_80,code=compute_80 -lcublasLt)
 vgpu_test(cublas_lt 0 "^fine" cublas_lt ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
+vgpu_test(cublas_lt.captured 0 "^fine" cublas_lt ARGUMENT captured ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
 vgpu_broken(cublas_lt uninitialised=uninitialised-global missing_event=missing-event host_pointer=host-pointer
             beyond=out-of-bounds)
 
