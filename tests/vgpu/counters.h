@@ -1,8 +1,5 @@
-// What the virtual GPU has counted of the process.  Tests ask for it before and after what they measure:
-//
-//     const auto counters_of = reinterpret_cast<decltype(&vgpu_counters)>(dlsym(RTLD_DEFAULT,
-//     "vgpu_counters")); VgpuCounters before{}; if (counters_of) counters_of(&before);  // null: this is a
-//     real GPU's runtime
+// What the virtual GPU has counted of the process.  A test asks before and after what it measures, by
+// dlsym(RTLD_DEFAULT, "vgpu_counters"): a real GPU's runtime has no such function.
 #pragma once
 
 #include <cstdint>
