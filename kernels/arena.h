@@ -24,6 +24,8 @@ class Arena {
   explicit Arena(std::int64_t size_bytes, Device device = {});
 
   Tensor allocate(DType dtype, Shape shape);
+  // Sets all of it to 0, and returns when that is done.
+  void zero() { buffer_.zero(); }
   std::int64_t mark() const { return used_bytes_; }
   void release(std::int64_t mark) { used_bytes_ = mark; }
   // The most that was in use at once.

@@ -103,9 +103,10 @@ TEST(CrossEntropy, PartsOfTheVocabularyAreAsTheWhole) {
     const auto expected = reference::cross_entropy(logits.doubles(), targets, c.smoothing, c.v);
     const auto dlogits_expected =
         reference::cross_entropy_backward(logits.doubles(), expected.lse, targets, c.smoothing, 0.125, c.v);
-    // The last two have ranks without a token: the first, and one between others.
-    for (const Cuts& cuts : {Cuts{0, c.v / 2, c.v}, Cuts{0, c.v / 5, c.v / 2 + 1, c.v}, Cuts{0, 0, c.v},
-                             Cuts{0, c.v / 3, c.v / 3, c.v}}) {
+    // The last three have ranks without a token: the first, one between others, and (of few tokens) several.
+    for (const Cuts& cuts :
+         {Cuts{0, c.v / 2, c.v}, Cuts{0, c.v / 5, c.v / 2 + 1, c.v}, Cuts{0, 0, c.v},
+          Cuts{0, c.v / 3, c.v / 3, c.v}, Cuts{0, c.v / 6, c.v / 3, c.v / 2, c.v / 2 + 1, c.v}}) {
       SCOPED_TRACE(testing::Message() << c.n << " x " << c.v << ", " << cuts.size() - 1 << " parts");
       const Combined got(logits, targets_operand, cuts, c.smoothing);
       got.lse.expect_near(expected.lse, 1e-6, "lse");

@@ -16,7 +16,7 @@ TEST(Residual, AddsWhatThereIs) {
   };
   for (const Case& c :
        {Case{1, 1, true, true, 0.0F}, Case{37, 130, true, true, 0.4F}, Case{9, 33, true, false, 0.4F},
-        Case{20, 64, false, true, 0.0F}, Case{3, 5, false, false, 0.0F}}) {
+        Case{20, 64, false, true, 0.0F}, Case{5, 64, true, true, 0.4F}, Case{3, 5, false, false, 0.0F}}) {
     const Operand residual = Operand::random({c.n, c.c}, 1);
     const Operand branch = Operand::random({c.n, c.c}, 2);
     const Operand row = Operand::random({c.c}, 3);

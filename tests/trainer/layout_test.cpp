@@ -54,7 +54,8 @@ TEST(Layout, KnowsItsRanks) {
 
 TEST(Layout, MistakesAreNamed) {
   EXPECT_EQ(error_of("dq=2"),
-            "layout \"dq=2\": unknown name dq; did you mean dp? There are pp, dp, tp, zero, microbatch, the "
+            "layout \"dq=2\": unknown name dq; did you mean dp? There are pp, dp, tp, zero, device, "
+            "microbatch, the "
             "keys of "
             "[parallel] and [train], and others with their section");
   EXPECT_NE(error_of("dp=2,2"), "");

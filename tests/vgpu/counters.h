@@ -1,8 +1,5 @@
-// What the virtual GPU has counted of the process.  Tests ask for it before and after what they measure:
-//
-//     const auto counters_of = reinterpret_cast<decltype(&vgpu_counters)>(dlsym(RTLD_DEFAULT,
-//     "vgpu_counters")); VgpuCounters before{}; if (counters_of) counters_of(&before);  // null: this is a
-//     real GPU's runtime
+// What the virtual GPU has counted of the process.  A test asks before and after what it measures, by
+// dlsym(RTLD_DEFAULT, "vgpu_counters"): a real GPU's runtime has no such function.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +14,7 @@ struct VgpuCounters {
   uint64_t copies_to_device, bytes_to_device;
   uint64_t copies_to_host, bytes_to_host;
   uint64_t copies_on_device, bytes_on_device;
+  uint64_t graph_launches;  // what is in the graph isn't counted above
   // Calls in which the host waits for a device.
   uint64_t stream_waits;   // cudaStreamSynchronize
   uint64_t event_waits;    // cudaEventSynchronize

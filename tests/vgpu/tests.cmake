@@ -74,9 +74,20 @@ foreach(case two_addresses unmap_other refused release_mapped)
   endforeach()
 endforeach()
 
+# Capture of streams into graphs.
+vgpu_program(graphs graphs)
+foreach(case chain fork not_allowed unjoined implicit)
+  foreach(mode eager lazy)
+    vgpu_test(graphs.${case}.${mode} 0 "^fine" graphs ARGUMENT ${case} ENVIRONMENT TRIREME_VGPU_STREAMS=${mode})
+  endforeach()
+endforeach()
+vgpu_broken(graphs branches_race=missing-event not_waited_for=missing-event)
+vgpu_test(graphs.launches 0 "launches 0, library_calls 0, fills 1$" graphs ARGUMENT chain ENVIRONMENT TRIREME_VGPU_COUNTERS=1)
+
 # The library of matrix products, which checks its operands as kernels are checked.
 vgpu_program(cublas_lt cublas_lt -gencode arch=compute_80,code=compute_80 -lcublasLt)
 vgpu_test(cublas_lt 0 "^fine" cublas_lt ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
+vgpu_test(cublas_lt.captured 0 "^fine" cublas_lt ARGUMENT captured ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
 vgpu_broken(cublas_lt uninitialised=uninitialised-global missing_event=missing-event host_pointer=host-pointer
             beyond=out-of-bounds)
 

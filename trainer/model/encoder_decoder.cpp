@@ -128,6 +128,8 @@ void EncoderDecoder::allocate(const Limits& limits) {
   const MemoryLabel label("activations", kFewerActivations);
   arena_ = std::make_unique<Arena>(measure.size_bytes(), device);
   plan(*arena_);
+  // Rows that pad parts to one size are exchanged, and never written.
+  if (!ranks_.is_alone()) arena_->zero();
   fill(target_documents_, 0.0F, stream_);
 }
 

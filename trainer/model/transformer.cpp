@@ -64,6 +64,8 @@ void Transformer::allocate(const PassLimits& limits) {
   const MemoryLabel label("activations", kFewerActivations);
   arena_ = std::make_unique<Arena>(measure.size_bytes(), device);
   plan(*arena_);
+  // Rows that pad parts to one size are exchanged, and never written.
+  if (!ranks_.is_alone()) arena_->zero();
 }
 
 TransformerStack& Transformer::whole() {

@@ -267,6 +267,7 @@ TEST(AttentionForward, ShortQueries) {
 TEST(AttentionForward, SplitKeys) {
   for (const Case& c : {
            Case{.name = "one query", .sizes = {1, 1, 1100, 2, 1, 64}},
+           Case{.name = "an odd number of parts", .sizes = {1, 1, 820, 2, 1, 64}},
            Case{.name = "128, dropout", .sizes = {1, 2, 700, 4, 2, 128}, .dropout = 0.3F},
            Case{.name = "unaligned", .sizes = {2, 3, 600, 2, 2, 33}, .alibi = true, .packed = true},
            Case{.name = "longer queries", .sizes = {1, 133, 560, 1, 1, 32}},
@@ -295,6 +296,7 @@ TEST(AttentionForward, PlansSplits) {
     return cuda::plan_forward(p, tile, *test_stream().cuda()).num_splits;
   };
   EXPECT_EQ(num_splits(1, 1, 1100, 2, 1, small), 4);      // of 18 tiles of keys, at least 4 each
+  EXPECT_EQ(num_splits(1, 1, 820, 2, 1, small), 3);       // of 13
   EXPECT_EQ(num_splits(1, 133, 560, 1, 1, large), 2);     // of 9
   EXPECT_EQ(num_splits(1, 1, 500, 2, 1, small), 1);       // of 8
   EXPECT_EQ(num_splits(64, 1, 4096, 32, 32, small), 1);   // enough to do as it is

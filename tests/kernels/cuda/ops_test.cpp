@@ -300,7 +300,8 @@ TEST(CudaOpsDeathTest, TypesMustAgree) {
   const Operand narrow = Operand::random({4}, 1, 1.0, {}, kBf16);
   const Operand ids = Operand::of(reference::Tokens{1, 2, 3, 4}, {4});
   EXPECT_DEATH(dropout(wide, narrow, {}, test_stream()), "dropout: y is of float32, bfloat16 expected");
-  EXPECT_DEATH(fill(ids, 0.0F, test_stream()), "fill on cuda:0: x is of int32");
+  EXPECT_DEATH(fill(ids, 1.0F, test_stream()), "integers are filled with 0");
+  EXPECT_DEATH(accumulate(ids, ids, test_stream()), "x is of int32");
 }
 
 }  // namespace

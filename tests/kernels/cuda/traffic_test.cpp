@@ -185,10 +185,10 @@ using CudaTrafficOfFloats = TrafficTest;
 TEST_F(CudaTrafficOfFloats, AdamW) {
   const Operand parameter = random({kElements}, DType::kFloat32), m = random({kElements}, DType::kFloat32);
   const Operand v = Operand::zeros({kElements}), gradient = random({kElements}, DType::kFloat32),
-                scale = random({1}, DType::kFloat32);
+                factors = random({kNumAdamWFactors}, DType::kFloat32);
   expect_traffic(
-      [&] { adamw_step(parameter, m, v, gradient, scale, {.learning_rate = 0.1F}, test_stream()); },
-      {parameter, m, v, gradient, scale}, {parameter, m, v}, {1.01, 1.01});
+      [&] { adamw_step(parameter, m, v, gradient, factors, {.learning_rate = 0.1F}, test_stream()); },
+      {parameter, m, v, gradient, factors}, {parameter, m, v}, {1.01, 1.01});
   expect_traffic([&] { accumulate(m, gradient, test_stream()); }, {m, gradient}, {m}, {1.0, 1.0});
 }
 

@@ -17,6 +17,11 @@ std::string list_of(LaneMask lanes) {
   return result;
 }
 
+// Blocks on other threads may do the same.
+void note(uint8_t& executed) {
+  __atomic_store_n(&executed, 1, __ATOMIC_RELAXED);
+}
+
 template <class Value>
 void fill(uint32_t* slot, Value value) {
   for (int lane = 0; lane < kWarpSize; ++lane) slot[lane] = value(lane);
@@ -76,7 +81,7 @@ void Warp::run_until_it_waits() {
       const LaneMask active = mask_ & (predicate(instr.guard) ^ instr.guard_flip);
       ++instructions;
       thread_instructions += std::popcount(mask_);
-      if (kNotesExecuted && active) __atomic_store_n(&executed[pc], 1, __ATOMIC_RELAXED);
+      if (kNotesExecuted && active) note(executed[pc]);
       if (active) instr.run(*this, instr, active);
       last = &instr;
     } while (pc_ < limit_);
@@ -133,6 +138,8 @@ void Warp::store_group(const Group& group) {
 
 void Warp::jump(uint32_t target, LaneMask taken) {
   if (is_exit(block_->kernel().code[target])) {  // nobody is to wait for lanes that are as good as done
+    std::vector<uint8_t>& executed = block_->launch().kernel->executed;
+    if (!executed.empty()) note(executed[target]);
     exit(taken);
     return;
   }

@@ -1,14 +1,20 @@
 #include "tests/vgpu/ptx/lexer.h"
 
-#include <cctype>
-
 #include "tests/vgpu/report.h"
 
 namespace trireme::vgpu::ptx {
 namespace {
 
-bool is_word(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '$' || c == '%' || c == '.';
+// Of ASCII; without the calls that <cctype> makes for each of millions of characters.
+constexpr bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+constexpr bool is_blank(char c) {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
+constexpr bool is_word(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' ||
+         c == '%' || c == '.';
 }
 
 }  // namespace
@@ -37,7 +43,7 @@ void Lexer::skip_blanks() {
   while (at_ < text_.size()) {
     const char c = text_[at_];
     if (c == '\n') ++line_;
-    if (std::isspace(static_cast<unsigned char>(c))) {
+    if (is_blank(c)) {
       ++at_;
     } else if (text_.substr(at_, 2) == "//") {
       at_ = std::min(text_.find('\n', at_), text_.size());
@@ -68,7 +74,7 @@ void Lexer::advance() {
   }
   token_.kind = Token::Kind::kMark;
   if (is_word(first)) {
-    token_.kind = std::isdigit(static_cast<unsigned char>(first)) ? Token::Kind::kNumber : Token::Kind::kWord;
+    token_.kind = is_digit(first) ? Token::Kind::kNumber : Token::Kind::kWord;
     while (at_ < text_.size()) {
       if (first == '.' && text_[at_] == '.') break;  // .reg.b32: two directives
       if (is_word(text_[at_]))

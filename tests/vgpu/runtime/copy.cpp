@@ -66,20 +66,24 @@ cudaError_t copy(const void* to_pointer, size_t to_pitch, const void* from_point
                  size_t width, size_t height, cudaMemcpyKind kind, Stream& stream, CopyMode mode) {
   if (width == 0 || height == 0) return cudaSuccess;
   if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
+  cudaError_t error = Streams::get().refuse_use(stream);
+  if (error == cudaSuccess && mode == CopyMode::kWaits) error = Streams::get().refuse_unsafe();
+  if (error != cudaSuccess) return error;
   const Side to = side_of(to_pointer, to_pitch, width, height);
   Side from = side_of(from_pointer, from_pitch, width, height);
   check_kind(to, from, kind);
   // Pageable memory is read before the call returns, whatever the stream does.
   std::shared_ptr<uint8_t[]> staged;
-  if (from.is_pageable) {
+  // (That of a graph is read when it is launched.)
+  if (from.is_pageable && !stream.capture()) {
     staged = std::shared_ptr<uint8_t[]>(new uint8_t[width * height]);
     for (size_t n = 0; n < height; ++n)
       std::memcpy(staged.get() + n * width, bytes_at(from, from.rows.row(n)), width);
     from.rows = {reinterpret_cast<uint64_t>(staged.get()), width};
   }
   const bool on_device = to.is_device && from.is_device;
-  const bool waits = mode == CopyMode::kWaits ? !on_device : to.is_pageable;
-  count(to, from, width * height, waits);
+  const bool waits = !stream.capture() && (mode == CopyMode::kWaits ? !on_device : to.is_pageable);
+  if (!stream.capture()) count(to, from, width * height, waits);
   Streams& streams = Streams::get();
   streams.submit(stream, current_call, [=, call = where_called()](const Running& running) {
     execute_copy(to, from, width, height, running, call);
@@ -92,9 +96,11 @@ cudaError_t copy(const void* to_pointer, size_t to_pitch, const void* from_point
 cudaError_t fill(void* to_pointer, size_t pitch, int value, size_t width, size_t height, Stream& stream) {
   if (width == 0 || height == 0) return cudaSuccess;
   if (width > pitch) return cudaErrorInvalidValue;
+  const cudaError_t error = Streams::get().refuse_use(stream);
+  if (error != cudaSuccess) return error;
   const Side to = side_of(to_pointer, pitch, width, height);
   if (!to.region) give_up(Finding::kHostPointer, "the memory to set is not of a device", where_called());
-  ++RuntimeState::get().counters.fills;
+  if (!stream.capture()) ++RuntimeState::get().counters.fills;
   Streams::get().submit(stream, current_call, [=, call = where_called()](const Running& running) {
     check_order(to, running, width, height, Access::kWrite, call);
     for (size_t n = 0; n < height; ++n) {

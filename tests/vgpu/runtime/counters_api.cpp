@@ -26,9 +26,10 @@ std::string counters_of_process() {
               c.library_calls, ", fills ", c.fills, "\n  copies_to_device ", c.copies_to_device,
               ", bytes_to_device ", c.bytes_to_device, "\n  copies_to_host ", c.copies_to_host,
               ", bytes_to_host ", c.bytes_to_host, "\n  copies_on_device ", c.copies_on_device,
-              ", bytes_on_device ", c.bytes_on_device, "\n  stream_waits ", c.stream_waits, ", event_waits ",
-              c.event_waits, ", device_waits ", c.device_waits, ", copies_waited ", c.copies_waited,
-              "\n  allocations ", c.allocations, ", frees ", c.frees, "\n");
+              ", bytes_on_device ", c.bytes_on_device, "\n  graph_launches ", c.graph_launches,
+              "\n  stream_waits ", c.stream_waits, ", event_waits ", c.event_waits, ", device_waits ",
+              c.device_waits, ", copies_waited ", c.copies_waited, "\n  allocations ", c.allocations,
+              ", frees ", c.frees, "\n");
 }
 
 }  // namespace trireme::vgpu

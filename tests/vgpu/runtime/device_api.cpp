@@ -197,6 +197,8 @@ cudaError_t cudaDeviceGetPCIBusId(char* id, int length, int device) {
 
 cudaError_t cudaDeviceSynchronize() {
   return api_call("cudaDeviceSynchronize", [&] {
+    const cudaError_t error = Streams::get().refuse_captured(current_device);
+    if (error != cudaSuccess) return error;
     ++RuntimeState::get().counters.device_waits;
     Streams::get().finish_device(current_device);
     return cudaSuccess;

@@ -61,6 +61,8 @@ cudaError_t launch(const Modules::Function* function, const Configuration& c, vo
   if (!function) return cudaErrorInvalidDeviceFunction;
   Stream* stream = stream_of(c.stream);
   if (!stream) return cudaErrorInvalidResourceHandle;
+  const cudaError_t error = Streams::get().refuse_use(*stream);
+  if (error != cudaSuccess) return error;
   Kernel& kernel = *function->kernel;
   check_limits(kernel, c);
   if (stream->device() != current_device)
@@ -79,7 +81,7 @@ cudaError_t launch(const Modules::Function* function, const Configuration& c, vo
   for (size_t i = 0; i < kernel.parameters.size(); ++i)
     std::memcpy(launch->parameters.data() + kernel.parameters[i].offset, arguments[i],
                 kernel.parameters[i].bytes);
-  ++RuntimeState::get().counters.launches;
+  if (!stream->capture()) ++RuntimeState::get().counters.launches;
   Streams::get().submit(*stream, text("kernel ", kernel.readable_name), [launch](const Running& running) {
     launch->op = running.id;
     launch->clock = &running.clock;

@@ -41,6 +41,8 @@ cudaError_t submit(const char* name, cudaStream_t stream_handle, const VgpuOpera
   return api_call(name, [&] {
     Stream* const stream = stream_of(stream_handle);
     if (!stream) return cudaErrorInvalidResourceHandle;
+    const cudaError_t error = Streams::get().refuse_use(*stream);
+    if (error != cudaSuccess) return error;
     std::vector<Operand> operands;
     for (int i = 0; i < num_operands; ++i) {
       const VgpuOperand& operand = asked[i];
@@ -62,7 +64,7 @@ cudaError_t submit(const char* name, cudaStream_t stream_handle, const VgpuOpera
       mark_written(operands);
       return true;
     };
-    ++RuntimeState::get().counters.library_calls;
+    if (!stream->capture()) ++RuntimeState::get().counters.library_calls;
     const OpId id = Streams::get().submit_joint(*stream, name, run);
     if (op) *op = id;
     return cudaSuccess;

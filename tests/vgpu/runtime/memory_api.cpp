@@ -13,6 +13,8 @@ namespace {
 cudaError_t allocate(Region& region, void** pointer, size_t bytes) {
   *pointer = nullptr;
   if (bytes == 0) return cudaSuccess;
+  const cudaError_t error = Streams::get().refuse_unsafe();
+  if (error != cudaSuccess) return error;
   ++RuntimeState::get().counters.allocations;
   const uint64_t address = region.allocate(bytes, settings().memory_bytes, current_call, true);
   *pointer = reinterpret_cast<void*>(address);
@@ -47,6 +49,8 @@ void release(Region* region, uint64_t address) {
 // Freeing waits for all that may use the memory.
 cudaError_t free_now(void* pointer, bool on_device) {
   if (!pointer) return cudaSuccess;
+  const cudaError_t error = Streams::get().refuse_unsafe();
+  if (error != cudaSuccess) return error;
   ++RuntimeState::get().counters.frees;
   Streams::get().finish_all();
   const auto address = reinterpret_cast<uint64_t>(pointer);
@@ -120,6 +124,7 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t handle) {
   return api_call("cudaFreeAsync", [&] {
     Stream* stream = stream_of(handle);
     if (!stream) return cudaErrorInvalidResourceHandle;
+    if (stream->capture()) return Streams::get().refuse_captured(*stream);
     const auto address = reinterpret_cast<uint64_t>(pointer);
     Region* region = AddressSpace::get().find(address);
     if (!region || !region->find(address)) release(region, address);

@@ -42,6 +42,8 @@ cudaError_t record(cudaEvent_t event_handle, cudaStream_t stream_handle) {
     give_up(Finding::kOtherDevice,
             text("an event of device ", event->device, " in a stream of device ", stream->device()),
             where_called());
+  const cudaError_t error = Streams::get().refuse_use(*stream);
+  if (error != cudaSuccess) return error;
   Streams::get().record(*event, *stream);
   return cudaSuccess;
 }
@@ -113,6 +115,7 @@ cudaError_t cudaStreamGetDevice(cudaStream_t handle, int* device) {
 
 cudaError_t cudaStreamDestroy(cudaStream_t handle) {
   return with_stream("cudaStreamDestroy", handle, [&](Stream& s) {
+    if (s.capture()) return Streams::get().refuse_captured(s);
     if (reinterpret_cast<Stream*>(handle) != &s) return cudaErrorInvalidResourceHandle;  // a default stream
     Streams::get().destroy(&s);
     return cudaSuccess;
@@ -121,6 +124,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   return with_stream("cudaStreamSynchronize", handle, [&](Stream& s) {
+    if (s.capture()) return Streams::get().refuse_captured(s);
     ++RuntimeState::get().counters.stream_waits;
     Streams::get().finish(s);
     return cudaSuccess;
@@ -129,28 +133,26 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 
 // A program that asks again and again must see an end some time: asking makes progress.
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
-  return with_stream("cudaStreamQuery", handle,
-                     [&](Stream& s) { return Streams::get().ask(s) ? cudaSuccess : cudaErrorNotReady; });
+  return with_stream("cudaStreamQuery", handle, [&](Stream& s) {
+    if (s.capture()) return Streams::get().refuse_captured(s);
+    return Streams::get().ask(s) ? cudaSuccess : cudaErrorNotReady;
+  });
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event_handle, unsigned) {
   return with_stream("cudaStreamWaitEvent", handle, [&](Stream& s) {
     const Event* event = event_of(event_handle);
     if (!event) return cudaErrorInvalidResourceHandle;
+    if (s.capture() || event->capture) return Streams::get().wait_captured(s, *event);
     Streams::get().wait(s, *event);
-    return cudaSuccess;
-  });
-}
-
-cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
-  return with_stream("cudaStreamIsCapturing", handle, [&](Stream&) {
-    *status = cudaStreamCaptureStatusNone;
     return cudaSuccess;
   });
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void* data) {
   return with_stream("cudaLaunchHostFunc", handle, [&](Stream& s) {
+    const cudaError_t error = Streams::get().refuse_use(s);
+    if (error != cudaSuccess) return error;
     Streams::get().submit(s, current_call, [=](const Running&) { function(data); });
     return cudaSuccess;
   });
@@ -158,6 +160,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void*
 
 cudaError_t cudaStreamAddCallback(cudaStream_t handle, cudaStreamCallback_t function, void* data, unsigned) {
   return with_stream("cudaStreamAddCallback", handle, [&](Stream& s) {
+    if (s.capture()) return Streams::get().refuse_captured(s);
     Streams::get().submit(s, current_call, [=](const Running&) { function(handle, cudaSuccess, data); });
     return cudaSuccess;
   });
@@ -191,6 +194,7 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, uns
 
 cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
   return with_event("cudaEventSynchronize", handle, [&](Event& e) {
+    if (e.capture) return Streams::get().refuse_captured(e);
     ++RuntimeState::get().counters.event_waits;
     Streams::get().finish(e);
     return cudaSuccess;
@@ -198,13 +202,16 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
-  return with_event("cudaEventQuery", handle,
-                    [&](Event& e) { return Streams::get().ask(e) ? cudaSuccess : cudaErrorNotReady; });
+  return with_event("cudaEventQuery", handle, [&](Event& e) {
+    if (e.capture) return Streams::get().refuse_captured(e);
+    return Streams::get().ask(e) ? cudaSuccess : cudaErrorNotReady;
+  });
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   return with_event("cudaEventElapsedTime", start, [&](Event& first) {
     const Event* last = event_of(end);
+    if (first.capture || (last && last->capture)) return cudaErrorCapturedEvent;
     if (!last || !first.op || !last->op || !first.timing || !last->timing)
       return cudaErrorInvalidResourceHandle;
     if (!Streams::get().is_done(first.op) || !Streams::get().is_done(last->op)) return cudaErrorNotReady;

@@ -51,6 +51,12 @@ OpId Streams::submit(Stream& stream, const std::string& name, std::function<void
 
 OpId Streams::submit_joint(Stream& stream, const std::string& name,
                            std::function<bool(const Running&)> attempt) {
+  if (stream.capture_) {
+    Graph& graph = stream.capture_->graph;
+    graph.nodes.push_back({name, std::move(attempt), stream.branch_, stream.captured_after_});
+    stream.captured_after_ = {graph.nodes.size() - 1};
+    return 0;
+  }
   Operation op;
   op.stream = &stream;
   op.attempt = std::move(attempt);
@@ -129,6 +135,11 @@ bool Streams::ask(const Event& event) {
 
 void Streams::record(Event& event, Stream& stream) {
   event.device = stream.device();
+  event.capture = stream.capture_;
+  if (stream.capture_) {
+    event.captured_after = stream.captured_after_;
+    return;
+  }
   event.op = submit(stream, "an event", [seconds = event.seconds](const Running&) {
     *seconds = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   });

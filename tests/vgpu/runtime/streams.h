@@ -10,6 +10,7 @@
 #include <cuda_runtime_api.h>
 
 #include "tests/vgpu/memory/timeline.h"
+#include "tests/vgpu/runtime/graphs.h"
 
 namespace trireme::vgpu {
 
@@ -27,6 +28,7 @@ class Stream {
   int device() const { return device_; }
   bool blocking() const { return blocking_; }  // waits for the legacy default stream, and it for this one
   int priority() const { return priority_; }
+  const Capture* capture() const { return capture_.get(); }  // null: it isn't captured
 
  private:
   friend class Streams;
@@ -38,6 +40,9 @@ class Stream {
   Clock clock_;              // what is over once all submitted so far is
   std::vector<OpId> waits_;  // of cudaStreamWaitEvent, for the next operation
   std::deque<OpId> queue_;   // submitted and not executed
+  std::shared_ptr<Capture> capture_;
+  size_t branch_ = 0;                   // of the capture
+  std::vector<size_t> captured_after_;  // what its next node comes after
 };
 
 struct Event {
@@ -46,6 +51,8 @@ struct Event {
   Clock clock;
   std::shared_ptr<double> seconds = std::make_shared<double>(0);  // which a pending record outlives it with
   bool timing = true;
+  std::shared_ptr<Capture> capture;    // it was recorded in
+  std::vector<size_t> captured_after;  // nodes of the capture
 };
 
 // Executes what is submitted to streams: at once, or (TRIREME_VGPU_STREAMS=lazy) only when somebody waits for
@@ -59,6 +66,7 @@ class Streams {
   // The stream of a handle on the device, with the two special ones; null if there is none.
   Stream* find(cudaStream_t handle, int device);
 
+  // Of a stream that is captured, the operation becomes a node of the graph.
   OpId submit(Stream& stream, const std::string& name, std::function<void(const Running&)> execute);
   // An operation that may have to wait for another process: `attempt` is called, when it is the operation's
   // turn, until it returns true.  What is behind it in its stream, or waits for that, stays pending as long.
@@ -81,9 +89,27 @@ class Streams {
   void finish(const Event& event) { finish(event.op, event.clock); }
   void finish_device(int device);
   void finish_all();
-  // Executes all that was submitted, but the host learns nothing of it: it may have been executed just as well.
+  // Executes all that was submitted, but the host learns nothing of it: it may have been executed just as
+  // well.
   void advance_all();
   bool host_knows(OpId op) const { return Timeline::get().is_before(op, host_clock_); }
+
+  // --- Capture. ---
+
+  cudaError_t begin_capture(Stream& stream, cudaStreamCaptureMode mode);
+  cudaError_t end_capture(Stream& stream, Graph& graph);
+  // What CUDA says to a call that a capture doesn't allow, which makes the capture invalid.
+  cudaError_t refuse_captured(const Stream& stream);  // the host can't wait for it, nor ask
+  cudaError_t refuse_captured(const Event& event);
+  cudaError_t refuse_captured(int device);
+  cudaError_t refuse_unsafe();                   // calls that may wait: allocations, ...
+  cudaError_t refuse_use(const Stream& stream);  // anything submitted to it
+  // In place of wait() where the stream or the event belong to a capture.
+  cudaError_t wait_captured(Stream& stream, const Event& event);
+
+  void instantiate(GraphExec& exec);
+  void launch(GraphExec& exec, Stream& stream);
+  void destroy(GraphExec& exec);
 
  private:
   struct Operation {
@@ -98,11 +124,14 @@ class Streams {
   void order_after(Operation& op, const Stream& other);
   bool execute_up_to(OpId op);  // false: something is not ready
   void wait_for(OpId op);
+  void join_capture(Stream& stream, const std::shared_ptr<Capture>& capture,
+                    const std::vector<size_t>& after);
 
   std::vector<std::unique_ptr<Stream>> streams_;  // destroyed ones are null
   std::vector<Stream*> legacy_;                   // by device
   std::vector<Stream*> per_thread_;
   std::unordered_map<OpId, Operation> pending_;
+  std::vector<std::shared_ptr<Capture>> captures_;  // that are not over
   std::function<void(double)> stuck_;
   Clock host_clock_;  // what the host knows to be over
 };
