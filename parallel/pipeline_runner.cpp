@@ -73,6 +73,7 @@ void PipelineRunner::run(PipelineStage& stage, int num_microbatches, Stream stre
   run_actions(stage, shape(num_microbatches), actions_, slots_, stream);
   seconds_ += std::chrono::duration<double>(Clock::now() - begin).count();
   last_microbatches_ = num_microbatches;
+  is_of_cpu_ = stream.device().is_cpu();
 }
 
 void PipelineRunner::run_forward(PipelineStage& stage, int num_microbatches, Stream stream) {
@@ -134,7 +135,7 @@ void PipelineRunner::run_actions(PipelineStage& stage, const PipelineShape& shap
 }
 
 std::optional<PipelineBubble> PipelineRunner::take_bubble(Stream stream) {
-  if (is_alone() || last_microbatches_ == 0) return std::nullopt;
+  if (is_alone() || last_microbatches_ == 0 || !is_of_cpu_) return std::nullopt;
   // Of each stage: its time, and what of it was busy, then the mean costs of its chunks.
   const int numbers = 2 + num_chunks_ * 3;
   std::vector<float> all(static_cast<std::size_t>(numbers * stages_.size()));

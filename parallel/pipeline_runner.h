@@ -58,7 +58,8 @@ class PipelineRunner {
   // Forward alone, each microbatch in slot 0.
   void run_forward(PipelineStage& stage, int num_microbatches, Stream stream);
 
-  // Of the steps since the last call; none with one stage.  Collective over the stages.
+  // Of the steps since the last call; none with one stage, nor of a device, of which the host doesn't know
+  // when it computes.  Collective over the stages.
   std::optional<PipelineBubble> take_bubble(Stream stream);
 
  private:
@@ -87,6 +88,7 @@ class PipelineRunner {
   double busy_ = 0.0;        // of them, in actions
   // Of the last step.
   int last_microbatches_ = 0;
+  bool is_of_cpu_ = true;
   std::vector<PipelineAction> actions_;
   int slots_ = 0;
 };

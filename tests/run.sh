@@ -26,7 +26,7 @@ for preset in "${presets[@]}"; do
   case $preset in
     release) ;;
     # One after the other: they share its memory.
-    gpu) only=(--tests-regex '^cuda[.]') at_once=1 ;;
+    gpu) only=(--tests-regex '^cuda[.]|^launch_test[.]CudaProgram') at_once=1 ;;
     # Whole runs are slow under a sanitizer and say nothing more there than the unit tests do.
     *) only=(--exclude-regex '^launch_test') ;;
   esac

@@ -195,7 +195,7 @@ StepOutcome Trainer::look() {
   if (step == state_.step) number = std::isfinite(outcome.objective) ? "gradient" : "loss";
   const std::string what =
       "step " + std::to_string(step) + ": the " + number + " is not a finite number" +
-      (skipped > 1 ? ", nor was that of " + std::to_string(skipped - 1) + " steps before" : "");
+      (skipped > 1 ? ", nor was it in " + std::to_string(skipped - 1) + " of the steps before" : "");
   if (config_.train.on_nonfinite == "skip") {
     LOG_IF(WARNING, process_.rank() == 0) << what << "; this step changed nothing";
     return outcome;
