@@ -38,6 +38,7 @@ Parameter& ParameterBuffer::add(std::string name, ParameterPart part, Initialize
                       .index = static_cast<int>(parameters_.size()),
                       .offset = num_elements_,
                       .value = {},
+                      .operand = {},
                       .gradient = {},
                       .replicas = {}};
   num_parameters_ += shape.num_elements();
@@ -49,9 +50,22 @@ void ParameterBuffer::add_replica(const Parameter& parameter, const Replica& rep
   parameters_[static_cast<std::size_t>(parameter.index)].replicas.push_back(replica);
 }
 
-void ParameterBuffer::allocate(ParameterMemory memory, Device device) {
+void ParameterBuffer::allocate(ParameterMemory memory, Device device, DType of_passes) {
   CHECK(!values_) << "allocate() is called twice";
+  if (of_passes != DType::kFloat32 && memory != ParameterMemory::kNone) {
+    const MemoryLabel label("parameters");
+    operand_memory_ = Buffer(num_elements_ * size_bytes(of_passes), device);
+    operands_ = operand_memory_.tensor(of_passes, {num_elements_});
+    for (Parameter& parameter : parameters_) {
+      const std::int64_t end = parameter.offset + parameter.shape.num_elements();
+      parameter.operand = operands_.slice(0, parameter.offset, end).view(parameter.shape);
+    }
+  }
   map(num_elements_, memory, Pages::kLarge, device);
+}
+
+void ParameterBuffer::round_values(Stream stream) {
+  if (operands_) convert(operands_, values_, stream);
 }
 
 void ParameterBuffer::shard(const ShardedLayout& layout) {
@@ -77,6 +91,9 @@ void ParameterBuffer::map(std::int64_t padded_elements, ParameterMemory memory, 
   if (memory == ParameterMemory::kNone) return;
   const MemoryLabel parameters("parameters");
   map_flat(value_memory_, padded_values_, values_, &Parameter::value);
+  if (!operands_) {
+    for (Parameter& parameter : parameters_) parameter.operand = parameter.value;
+  }
   if (memory == ParameterMemory::kValues) return;
   const MemoryLabel gradients("gradients");
   map_flat(gradient_memory_, padded_gradients_, gradients_, &Parameter::gradient);

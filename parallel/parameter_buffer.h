@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/buffer.h"
 #include "kernels/paged_buffer.h"
 #include "kernels/stream.h"
 #include "kernels/tensor.h"
@@ -35,6 +36,7 @@ struct Parameter {
   int index = 0;              // position in the buffer's order
   std::int64_t offset = 0;    // first element in the flat buffers, a multiple of 16
   Tensor value;               // set by allocate()
+  Tensor operand;             // what passes compute with: the value, or its copy in the type of passes
   Tensor gradient;
   std::vector<Replica> replicas;
 
@@ -55,8 +57,11 @@ class ParameterBuffer {
   // Says that other ranks have elements of a parameter of this buffer, too.
   void add_replica(const Parameter& parameter, const Replica& replica);
 
-  // Makes the flat buffers, all zero.
-  void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {});
+  // Makes the flat buffers, all zero.  Values and gradients are float32; passes may compute in bfloat16.
+  void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {},
+                DType of_passes = DType::kFloat32);
+  // Brings the operands up to the values, after these have changed.
+  void round_values(Stream stream);
   // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  Values are
   // zero; gradients have memory when somebody acquires it.  REQUIRES: allocated with gradients.
   void shard(const ShardedLayout& layout);
@@ -101,6 +106,8 @@ class ParameterBuffer {
   ParameterGatherer* gatherer_ = nullptr;
   PagedBuffer value_memory_;
   PagedBuffer gradient_memory_;
+  Buffer operand_memory_;  // where they are not the values
+  Tensor operands_;
   Tensor padded_values_;
   Tensor padded_gradients_;
   Tensor values_;

@@ -9,13 +9,13 @@
 namespace trireme {
 
 Tensor PipelineMessages::tensor_in(Slot& slot, std::int64_t elements, Device device) {
-  const std::int64_t bytes = elements * size_bytes(DType::kFloat32);
+  const std::int64_t bytes = elements * size_bytes(dtype_);
   if (slot.memory.size_bytes() < bytes) {
     const MemoryLabel label("communication");
     outgrown_.push_back(std::move(slot.memory));
     slot.memory = Buffer(bytes, device);
   }
-  return slot.memory.tensor(DType::kFloat32, {elements});
+  return slot.memory.tensor(dtype_, {elements});
 }
 
 void PipelineMessages::wait_for(Slot& slot, Stream stream) {
@@ -23,10 +23,11 @@ void PipelineMessages::wait_for(Slot& slot, Stream stream) {
   slot.under_way = false;
 }
 
-void PipelineMessages::begin(std::vector<Expected> expected, int room, Stream stream) {
+void PipelineMessages::begin(std::vector<Expected> expected, int room, DType dtype, Stream stream) {
   CHECK_EQ(num_received_, expected_.size()) << "messages of the last step were not taken";
   outgrown_.clear();
   expected_ = std::move(expected);
+  dtype_ = dtype;
   num_posted_ = num_received_ = 0;
   if (outgoing_.size() < static_cast<std::size_t>(room)) outgoing_.resize(static_cast<std::size_t>(room));
   post_receives(stream);
@@ -49,7 +50,7 @@ Tensor PipelineMessages::receive(Stream stream) {
   ++num_received_;
   post_receives(stream);
   wait_for(slot, stream);
-  return slot.memory.tensor(DType::kFloat32, {elements});
+  return slot.memory.tensor(dtype_, {elements});
 }
 
 Tensor PipelineMessages::outgoing(std::int64_t elements, Stream stream) {

@@ -22,9 +22,9 @@ class PipelineMessages {
   // `channel` carries no other messages, and outlives this.
   explicit PipelineMessages(Communicator& channel) : channel_(channel) {}
 
-  // Of a step.  At most `room` messages that this stage has sent are on their way at a time: with less the
-  // stages might wait for each other.
-  void begin(std::vector<Expected> expected, int room, Stream stream);
+  // Of a step, whose messages are of this type.  At most `room` messages that this stage has sent are on
+  // their way at a time: with less the stages might wait for each other.
+  void begin(std::vector<Expected> expected, int room, DType dtype, Stream stream);
   // The next message, valid until the next call.
   Tensor receive(Stream stream);
   // Where the next message to be sent is to be written.
@@ -47,6 +47,7 @@ class PipelineMessages {
 
   Communicator& channel_;
   std::vector<Expected> expected_;
+  DType dtype_ = DType::kFloat32;
   std::size_t num_posted_ = 0;
   std::size_t num_received_ = 0;
   std::array<Slot, kAhead + 1> incoming_;

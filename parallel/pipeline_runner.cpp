@@ -107,8 +107,8 @@ void PipelineRunner::run_actions(PipelineStage& stage, const PipelineShape& shap
                                           : stage.elements_out(action.chunk, action.microbatch)});
     }
     const int room = most_under_way(shape);
-    activations_.begin(std::move(activations), room, stream);
-    gradients_.begin(std::move(gradients), room, stream);
+    activations_.begin(std::move(activations), room, stage.dtype(), stream);
+    gradients_.begin(std::move(gradients), room, stage.dtype(), stream);
   }
   for (const PipelineAction& action : actions) {
     const auto source = source_of(shape, rank, action);

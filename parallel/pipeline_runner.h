@@ -14,7 +14,7 @@
 
 namespace trireme {
 
-// What a stage computes.  Messages are float32, and empty where the model begins or ends.
+// What a stage computes.  Messages are empty where the model begins or ends.
 class PipelineStage {
  public:
   virtual ~PipelineStage() = default;
@@ -22,6 +22,8 @@ class PipelineStage {
   PipelineStage(const PipelineStage&) = delete;
   PipelineStage& operator=(const PipelineStage&) = delete;
 
+  // Of messages; the same on all stages.
+  virtual DType dtype() const { return DType::kFloat32; }
   // Numbers of the message that enters a chunk with a microbatch, and that leaves it; the gradients of both
   // have as many.
   virtual std::int64_t elements_in(int chunk, int microbatch) const = 0;

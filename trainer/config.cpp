@@ -310,6 +310,10 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   return parse_config(text, path, overrides);
 }
 
+DType dtype_of(const TrainConfig& config) {
+  return config.dtype == "bfloat16" ? DType::kBfloat16 : DType::kFloat32;
+}
+
 std::int64_t batch_sequences(const Config& config) {
   const TrainConfig& train = config.train;
   return train.batch_sequences > 0 ? train.batch_sequences : train.batch_tokens / config.model.context;

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/dtype.h"
+
 namespace trireme {
 
 struct RunConfig {
@@ -86,6 +88,7 @@ struct TrainConfig {
   std::int64_t batch_tokens = 0;
   std::int64_t microbatch_sequences = 4;  // sequences a rank computes at once
   std::int64_t microbatch_tokens = 0;     // the same of pairs; 0: batch_tokens
+  std::string dtype = "float32";          // in which passes compute: float32 | bfloat16
   std::string recompute = "none";         // activations that backward makes again: none | selective | full
   double label_smoothing = 0.0;
   double ponder_cost = 0.01;          // of model.halting
@@ -136,6 +139,9 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 // The same of text that is at hand; errors call it `name`.
 Config parse_config(std::string_view text, const std::string& name,
                     const std::vector<std::string>& overrides);
+
+// Of train.dtype.
+DType dtype_of(const TrainConfig& config);
 
 // The global batch of a decoder, however it was given.
 std::int64_t batch_sequences(const Config& config);

@@ -183,6 +183,10 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(train, microbatch_tokens), count(0, kMostTokens),
        "Tokens of pairs that a rank computes at once, on the longer side, with padding; 0 stands for "
        "train.batch_tokens."},
+      {TRIREME_KEY(train, dtype), one_of({"float32", "bfloat16"}),
+       "What passes compute in; bfloat16 takes run.device = \"cuda\".  Values, their gradients, the "
+       "optimizer's state and "
+       "checkpoints are float32 in both."},
       {TRIREME_KEY(train, recompute), one_of({"none", "selective", "full"}),
        "Activations that backward makes again instead of keeping them: what is cheap, or all of a block but "
        "its "

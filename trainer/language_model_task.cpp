@@ -16,7 +16,7 @@ LanguageModelTask::LanguageModelTask(const Config& config, Mesh& mesh, Stream st
       validation_data_(config.data.path, kValidationSplit),
       options_(TransformerOptions::from_config(config.model, training_data_.vocab_size())),
       model_(options_, ParameterMemory::kValuesAndGradients,
-             share_of_model(config.parallel, options_, mesh, stream)),
+             share_of_model(config.parallel, options_, mesh, stream, dtype_of(config.train))),
       upload_(stream),
       runner_(pipeline_runner(config.parallel, mesh)) {
   check_length(training_data_, config_.model.context);

@@ -49,8 +49,8 @@ std::vector<double> layer_costs(const TransformerOptions& options) {
 }
 
 ModelShare share_of_model(const ParallelConfig& config, const TransformerOptions& options, const Mesh& mesh,
-                          Stream stream) {
-  ModelShare share{.tensor = &mesh.tensor(), .pipeline = &mesh.pipeline(), .stream = stream};
+                          Stream stream, DType dtype) {
+  ModelShare share{.tensor = &mesh.tensor(), .pipeline = &mesh.pipeline(), .stream = stream, .dtype = dtype};
   const int num_parts = mesh.size(Axis::kPipeline) * static_cast<int>(config.chunks);
   if (num_parts == 1) return share;
   const std::vector<double> costs = layer_costs(options);

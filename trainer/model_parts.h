@@ -16,9 +16,9 @@ namespace trireme {
 std::vector<double> layer_costs(const TransformerOptions& options);
 
 // What this rank of the mesh has.  The layers are shared as the config says, or so that the most costly part
-// is as cheap as can be.  Throws UserError when they cannot.  It computes on `stream`.
+// is as cheap as can be.  Throws UserError when they cannot.  It computes on `stream`, in `dtype`.
 ModelShare share_of_model(const ParallelConfig& config, const TransformerOptions& options, const Mesh& mesh,
-                          Stream stream);
+                          Stream stream, DType dtype);
 
 // What runs this rank's part.
 PipelineRunner pipeline_runner(const ParallelConfig& config, const Mesh& mesh);

@@ -40,6 +40,7 @@ class ModelStage final : public PipelineStage {
   ModelStage(Model& model, Source source, Tensor loss_1)
       : model_(model), source_(std::move(source)), loss_1_(loss_1) {}
 
+  DType dtype() const override { return model_.dtype(); }
   std::int64_t elements_in(int chunk, int microbatch) const override {
     return model_.rows_in(chunk, source_(microbatch).tensors) * width();
   }

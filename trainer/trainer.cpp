@@ -63,7 +63,7 @@ void Trainer::set_up_threads() {
   const int threads = config_.run.threads > 0 ? static_cast<int>(config_.run.threads)
                                               : std::max(1, num_threads() / process_.num_local_ranks());
   set_num_threads(threads);
-  peak_flops_ = sum_over(process_.world(), peak_flops(device_, DType::kFloat32));
+  peak_flops_ = sum_over(process_.world(), peak_flops(device_, dtype_of(config_.train)));
 }
 
 void Trainer::open_run_directory() {

@@ -132,6 +132,7 @@ std::vector<float> TrainingEngine::gather_values() {
 
 Validation TrainingEngine::validate() {
   hold_values();
+  task_->parameters().round_values(stream_);
   return task_->validate();
 }
 
@@ -159,6 +160,7 @@ void TrainingEngine::start(std::int64_t samples_consumed, std::int64_t steps, st
 
 StepResult TrainingEngine::step(std::int64_t step) {
   drop_values();
+  task_->parameters().round_values(stream_);
   reducer_.clear(stream_);
   fill(loss_2_, 0.0F, stream_);
   StepResult result;

@@ -17,7 +17,7 @@ TranslationTask::TranslationTask(const Config& config, Mesh& mesh, Stream stream
       tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
       options_(TransformerOptions::from_config(config.model, training_data_.vocab_size())),
       model_(options_, ParameterMemory::kValuesAndGradients,
-             share_of_model(config.parallel, options_, mesh, stream)),
+             share_of_model(config.parallel, options_, mesh, stream, dtype_of(config.train))),
       upload_(stream),
       runner_(pipeline_runner(config.parallel, mesh)) {
   check_pairs(training_data_, config_.model.context);

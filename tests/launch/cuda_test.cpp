@@ -7,6 +7,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -215,6 +216,64 @@ TEST_F(CudaProgram, GoesOnWhereAnotherDeviceStopped) {
   ASSERT_EQ(expected.size(), 8U);
   ASSERT_EQ(found.size(), 8U);
   for (const auto& [step, loss] : expected) EXPECT_NEAR(found.at(step), loss, 1e-5 * loss) << "step " << step;
+}
+
+// Of the type that passes compute in, losses know little: these are the first steps, far from where it would
+// matter.
+TEST_F(CudaProgram, LossesInBfloat16FollowThoseInFloat32) {
+  const std::string expected_run = runs_ / "float32";
+  Ended ended = run(1, training(expected_run, 10));
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  const auto expected = losses(expected_run);
+  ASSERT_EQ(expected.size(), 10U);
+  const std::vector<std::pair<int, Words>> layouts = {
+      {1, {}},
+      {1, {"train.recompute=full"}},
+      {4, {"parallel.tensor=2", "parallel.pipeline=2"}},
+      {4, {"parallel.zero=2", "parallel.tensor=2", "parallel.gradient_dtype=bfloat16"}},
+      {4, {"parallel.zero=1", "parallel.pipeline=2", "parallel.schedule=zero_bubble"}}};
+  int number = 0;
+  for (const auto& [ranks, layout] : layouts) {
+    if (lacks(ranks)) continue;
+    const std::string directory = runs_ / ("bfloat16_" + std::to_string(number++));
+    ended = run(ranks, training(directory, 10) + Words{"device=cuda", "train.dtype=bfloat16"} + layout,
+                {"TRIREME_VGPU_STREAMS=lazy"});
+    ASSERT_EQ(ended.code, 0) << ended.output << ended.errors;
+    const auto found = losses(directory);
+    ASSERT_EQ(found.size(), 10U);
+    for (const auto& [step, loss] : expected)
+      EXPECT_NEAR(found.at(step), loss, 0.02 * loss) << "step " << step;
+    EXPECT_NE(found, expected);  // it is another type
+  }
+}
+
+// Passes in bfloat16 take the values of a run in float32, and leave such.
+TEST_F(CudaProgram, BfloatIsOfPassesAlone) {
+  const std::string directory = runs_ / "run";
+  Ended ended = run(1, training(directory, 4));
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  ended = run(1, training(directory, 6) + Words{"device=cuda", "train.dtype=bfloat16"});
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  ended = run(1, training(directory, 8));
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  EXPECT_EQ(losses(directory).size(), 8U);
+  ended = run(1, training(runs_ / "cpu", 2) + Words{"train.dtype=bfloat16"});
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_NE(ended.errors.find("set run.device = \"cuda\""), std::string::npos) << ended.errors;
+}
+
+TEST_F(CudaProgram, TranslatesInBfloat16) {
+  const Words model = Words{"train"} + tiny("pairs") +
+                      Words{"train.steps=6",          "train.log_every=1",         "train.eval_every=0",
+                            "train.eval_sequences=8", "train.eval_translations=3", "optim.warmup_steps=2"};
+  const std::string wide = runs_ / "wide", narrow = runs_ / "narrow";
+  Ended ended = run(1, model + Words{"run.directory=" + wide});
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  ended = run(1, model + Words{"run.directory=" + narrow, "device=cuda", "train.dtype=bfloat16"});
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  const auto expected = losses(wide), found = losses(narrow);
+  ASSERT_EQ(expected.size(), 6U);
+  for (const auto& [step, loss] : expected) EXPECT_NEAR(found.at(step), loss, 0.02 * loss) << "step " << step;
 }
 
 TEST_F(CudaProgram, UsesTrainedModelsAsTheCpuDoes) {

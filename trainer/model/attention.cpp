@@ -10,8 +10,8 @@
 namespace trireme {
 namespace {
 
-Tensor floats(Arena& arena, std::int64_t rows, std::int64_t columns) {
-  return arena.allocate(DType::kFloat32, {rows, columns});
+Tensor activation(Arena& arena, const PassLimits& limits, std::int64_t rows, std::int64_t columns) {
+  return arena.allocate(limits.dtype, {rows, columns});
 }
 
 AttentionOptions memory_mask(const Memory& memory) {
@@ -43,14 +43,15 @@ HeadAttention::HeadAttention(ParameterBuffer& parameters, const std::string& nam
 
 HeadAttention::Activations HeadAttention::allocate(Arena& arena, const PassLimits& limits) const {
   const std::int64_t heads = share_.heads.size();
-  return {.heads_NE = floats(arena, limits.rows(), heads * head_width_),
-          .lse_NH = floats(arena, limits.rows(), heads),
-          .dy_NC = limits.deferred_weights ? floats(arena, ranks_.rows_per_rank(limits.rows()), width_)
-                                           : Tensor()};
+  return {.heads_NE = activation(arena, limits, limits.rows(), heads * head_width_),
+          .lse_NH = arena.allocate(DType::kFloat32, {limits.rows(), heads}),
+          .dy_NC = limits.deferred_weights
+                       ? activation(arena, limits, ranks_.rows_per_rank(limits.rows()), width_)
+                       : Tensor()};
 }
 
 HeadAttention::Scratch HeadAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
-  return {.dheads_NE = floats(arena, limits.rows(), share_.heads.size() * head_width_)};
+  return {.dheads_NE = activation(arena, limits, limits.rows(), share_.heads.size() * head_width_)};
 }
 
 AttentionOptions HeadAttention::completed(AttentionOptions mask, const Heads& heads, const Pass& pass) const {
@@ -110,11 +111,12 @@ SelfAttention::SelfAttention(ParameterBuffer& parameters, const std::string& nam
 }
 
 SelfAttention::Activations SelfAttention::allocate(Arena& arena, const PassLimits& limits) const {
-  return {.qkv_NG = floats(arena, limits.rows(), qkv_width()), .heads = attention_.allocate(arena, limits)};
+  return {.qkv_NG = activation(arena, limits, limits.rows(), qkv_width()),
+          .heads = attention_.allocate(arena, limits)};
 }
 
 SelfAttention::Scratch SelfAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
-  return {.dqkv_NG = floats(arena, limits.rows(), qkv_width()),
+  return {.dqkv_NG = activation(arena, limits, limits.rows(), qkv_width()),
           .heads = attention_.allocate_scratch(arena, limits)};
 }
 
@@ -199,15 +201,15 @@ CrossAttention::CrossAttention(ParameterBuffer& parameters, const std::string& n
 }
 
 CrossAttention::Activations CrossAttention::allocate(Arena& arena, const PassLimits& limits) const {
-  return {.q_NE = floats(arena, limits.rows(), query_width()),
-          .kv_MG = floats(arena, limits.memory_rows, kv_width()),
+  return {.q_NE = activation(arena, limits, limits.rows(), query_width()),
+          .kv_MG = activation(arena, limits, limits.memory_rows, kv_width()),
           .heads = attention_.allocate(arena, limits)};
 }
 
 CrossAttention::Scratch CrossAttention::allocate_scratch(Arena& arena, const PassLimits& limits) const {
-  return {.dq_NE = floats(arena, limits.rows(), query_width()),
-          .dkv_MG = floats(arena, limits.memory_rows, kv_width()),
-          .dmemory_MC = floats(arena, ranks_.rows_per_rank(limits.memory_rows), width_),
+  return {.dq_NE = activation(arena, limits, limits.rows(), query_width()),
+          .dkv_MG = activation(arena, limits, limits.memory_rows, kv_width()),
+          .dmemory_MC = activation(arena, limits, ranks_.rows_per_rank(limits.memory_rows), width_),
           .heads = attention_.allocate_scratch(arena, limits)};
 }
 

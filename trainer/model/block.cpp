@@ -41,7 +41,7 @@ TransformerBlock::Activations TransformerBlock::allocate(Arena& arena, const Pas
                                                          const Activations* first) const {
   const bool pre = placement_ == NormPlacement::kPre;
   const auto rows = [&] {
-    return arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_});
+    return arena.allocate(limits.dtype, {ranks_.rows_per_rank(limits.rows()), width_});
   };
   if (first != nullptr && (!limits.training || limits.recompute == Recompute::kFull)) {
     Activations activations = *first;
@@ -65,10 +65,10 @@ TransformerBlock::Activations TransformerBlock::allocate(Arena& arena, const Pas
 TransformerBlock::Scratch TransformerBlock::allocate_scratch(Arena& arena, const PassLimits& limits) const {
   const Shape shape = {ranks_.rows_per_rank(limits.rows()), width_};
   Scratch scratch;
-  scratch.branch_NC = arena.allocate(DType::kFloat32, shape);
+  scratch.branch_NC = arena.allocate(limits.dtype, shape);
   if (!limits.training) return scratch;
-  scratch.dbranch_NC = arena.allocate(DType::kFloat32, shape);
-  scratch.dy_NC = arena.allocate(DType::kFloat32, shape);
+  scratch.dbranch_NC = arena.allocate(limits.dtype, shape);
+  scratch.dy_NC = arena.allocate(limits.dtype, shape);
   // The sublayers take turns.
   const std::int64_t begin = arena.mark();
   std::int64_t end = begin;

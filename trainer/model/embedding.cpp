@@ -76,7 +76,7 @@ Tensor Embedding::types_of(const Activations& activations, const Pass& pass) con
 }
 
 Tensor Embedding::position_table() const {
-  return position_table_ != nullptr ? position_table_->value : positions_.sinusoids_PC();
+  return position_table_ != nullptr ? position_table_->operand : positions_.sinusoids_PC();
 }
 
 Tensor Embedding::as_sequences(Tensor x_NC, const Pass& pass) const {
@@ -89,14 +89,14 @@ void Embedding::forward(Tensor x_NC, Tensor tokens_BT, const Activations& activa
   const Tensor own_sum = norm_ ? own_rows_of(activations.norm.sum_NC, pass) : x_NC;
   const Tensor sum = ranks_.partial(own_sum, pass.rows());
   // Only one rank adds positions to its tokens'.
-  embedding_forward(as_sequences(sum, pass), tokens_BT, token_table_.value,
+  embedding_forward(as_sequences(sum, pass), tokens_BT, token_table_.operand,
                     ranks_.rank() == 0 ? position_table() : Tensor(), first_position, pass.positions_BT,
                     token_scale_, is_plain() ? dropout(pass) : Dropout(), pass.stream, vocabulary_part());
   if (is_plain()) return;
   if (type_table_ != nullptr) {
     const Tensor of_type = pass.rows_of(scratch_NC);
-    embedding_forward(as_sequences(of_type, pass), types_of(activations, pass), type_table_->value, {}, 0, {},
-                      1.0F, Dropout(), pass.stream);
+    embedding_forward(as_sequences(of_type, pass), types_of(activations, pass), type_table_->operand, {}, 0,
+                      {}, 1.0F, Dropout(), pass.stream);
     accumulate(sum, of_type, pass.stream);
   }
   ranks_.sum(own_sum, pass.rows(), pass.stream);
@@ -143,7 +143,7 @@ void Embedding::enter_loop(Tensor x_NC, const ResidualStream& stream, Tensor tok
   // Positions are found as they are for tokens, of which nothing is taken.
   const std::int64_t first_position = pass.cache != nullptr ? pass.cache->length : 0;
   const Tensor positions = pass.rows_of(scratch_NC);
-  embedding_forward(positions.view({pass.batch, pass.sequence, width}), tokens_BT, token_table_.value,
+  embedding_forward(positions.view({pass.batch, pass.sequence, width}), tokens_BT, token_table_.operand,
                     position_table(), first_position, pass.positions_BT, /*scale=*/0.0F, {}, pass.stream);
   accumulate(x_NC, positions, pass.stream);
 }

@@ -22,10 +22,10 @@ LayerRange layers_between(LayerRange part, std::int64_t begin, std::int64_t end)
 
 EncoderDecoder::EncoderDecoder(const TransformerOptions& options, ParameterMemory memory,
                                const ModelShare& share)
-    : options_(options), stream_(share.stream), ranks_(share.tensor, options.kv_heads) {
+    : options_(options), stream_(share.stream), dtype_(share.dtype), ranks_(share.tensor, options.kv_heads) {
   add_chunks(share);
   const MemoryLabel label("model", kFewerParameters);
-  parameters_.allocate(memory, stream_.device());
+  parameters_.allocate(memory, stream_.device(), dtype_);
   count_weights(share);
 }
 
@@ -88,6 +88,7 @@ void EncoderDecoder::allocate(const Limits& limits) {
   const PassLimits source{.batch = limits.source_tokens,
                           .sequence = 1,
                           .training = limits.training,
+                          .dtype = dtype_,
                           .slots = limits.slots,
                           .recompute = limits.recompute,
                           .deferred_weights = limits.deferred_weights};
@@ -96,9 +97,9 @@ void EncoderDecoder::allocate(const Limits& limits) {
   target.memory_rows = limits.source_tokens;
   const auto plan = [&](Arena& arena) {
     const auto rows = [&](const PassLimits& of) {
-      return arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(of.rows()), options_.width});
+      return arena.allocate(dtype_, {ranks_.rows_per_rank(of.rows()), options_.width});
     };
-    ranks_.allocate(arena, std::max(source.rows(), target.rows()), options_.width);
+    ranks_.allocate(arena, std::max(source.rows(), target.rows()), options_.width, dtype_);
     source_documents_ = arena.allocate(DType::kInt32, {source.rows()});
     target_documents_ = arena.allocate(DType::kInt32, {target.rows()});
     if (options_.halting) counted_sources_ = arena.allocate(DType::kInt32, {source.rows()});

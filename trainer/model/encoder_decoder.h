@@ -53,6 +53,7 @@ class EncoderDecoder {
   ParameterBuffer& parameters() { return parameters_; }
   // Of its share: where passes run.
   Stream stream() const { return stream_; }
+  DType dtype() const { return dtype_; }
 
   // Makes the activation memory of all passes up to these limits, in place of an earlier one.
   void allocate(const Limits& limits);
@@ -119,6 +120,7 @@ class EncoderDecoder {
 
   TransformerOptions options_;
   Stream stream_;
+  DType dtype_;
   TensorRanks ranks_;
   ParameterBuffer parameters_;
   std::deque<Chunk> chunks_;

@@ -51,18 +51,18 @@ void Linear::share_outputs(Communicator& group, std::int64_t first) {
 void Linear::forward(Tensor y_NO, Tensor x_NI, Stream stream) const {
   if (kind_ == LinearSplit::Kind::kInputs) {
     const std::int64_t rows = x_NI.dim(0);
-    linear_forward(ranks_.partial(y_NO, rows), x_NI, weight_.value, ranks_.rank() == 0 ? bias() : Tensor(),
+    linear_forward(ranks_.partial(y_NO, rows), x_NI, weight_.operand, ranks_.rank() == 0 ? bias() : Tensor(),
                    stream);
     ranks_.sum(y_NO, rows, stream);
     return;
   }
-  linear_forward(y_NO, ranks_.gather(x_NI, y_NO.dim(0), stream), weight_.value, bias(), stream);
+  linear_forward(y_NO, ranks_.gather(x_NI, y_NO.dim(0), stream), weight_.operand, bias(), stream);
 }
 
 void Linear::forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Activation activation,
                      Stream stream) const {
   CHECK(kind_ != LinearSplit::Kind::kInputs);
-  linear_activation_forward(y_NO, preactivation_NO, ranks_.gather(x_NI, y_NO.dim(0), stream), weight_.value,
+  linear_activation_forward(y_NO, preactivation_NO, ranks_.gather(x_NI, y_NO.dim(0), stream), weight_.operand,
                             bias(), activation, stream);
 }
 
@@ -76,7 +76,7 @@ void Linear::backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream st
   const Communicator::Ticket sum = ranks_.begin_sum(dx_NI, rows, stream);
   ranks_.wait(x.ticket, stream);
   if (deferral.queue == nullptr)
-    linear_backward({}, dweight(), dbias(), dy_NO, x.rows, weight_.value, stream);
+    linear_backward({}, dweight(), dbias(), dy_NO, x.rows, weight_.operand, stream);
   ranks_.wait(sum, stream);
 }
 
@@ -84,16 +84,16 @@ void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& 
                       const Deferral& deferral) const {
   switch (kind_) {
     case LinearSplit::Kind::kNone:
-      linear_backward(dx_NI, dweight(deferral), dbias(deferral), dy_NO, x_NI, weight_.value, stream);
+      linear_backward(dx_NI, dweight(deferral), dbias(deferral), dy_NO, x_NI, weight_.operand, stream);
       break;
     case LinearSplit::Kind::kOutputs:
       backward_outputs(dx_NI, dy_NO, x_NI, stream, deferral, [&](Tensor dx, Tensor x) {
-        linear_backward(dx, {}, {}, dy_NO, x, weight_.value, stream);
+        linear_backward(dx, {}, {}, dy_NO, x, weight_.operand, stream);
       });
       break;
     case LinearSplit::Kind::kInputs:
       linear_backward(dx_NI, dweight(deferral), dbias(deferral), ranks_.gather(dy_NO, x_NI.dim(0), stream),
-                      x_NI, weight_.value, stream);
+                      x_NI, weight_.operand, stream);
       break;
   }
   end_backward(dy_NO, x_NI, reducer, stream, deferral);
@@ -103,11 +103,11 @@ void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivat
                       GradientReducer& reducer, Stream stream, const Deferral& deferral) const {
   CHECK(kind_ != LinearSplit::Kind::kInputs);
   if (kind_ == LinearSplit::Kind::kNone) {
-    linear_activation_backward(dx_NI, dweight(deferral), dbias(deferral), dy_NO, x_NI, weight_.value,
+    linear_activation_backward(dx_NI, dweight(deferral), dbias(deferral), dy_NO, x_NI, weight_.operand,
                                preactivation_NO, activation, stream);
   } else {
     backward_outputs(dx_NI, dy_NO, x_NI, stream, deferral, [&](Tensor dx, Tensor x) {
-      linear_activation_backward(dx, {}, {}, dy_NO, x, weight_.value, preactivation_NO, activation, stream);
+      linear_activation_backward(dx, {}, {}, dy_NO, x, weight_.operand, preactivation_NO, activation, stream);
     });
   }
   end_backward(dy_NO, x_NI, reducer, stream, deferral);
@@ -117,7 +117,7 @@ void Linear::backward_weight(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer
   Tensor dy = dy_NO, x = x_NI;
   if (kind_ == LinearSplit::Kind::kOutputs) x = ranks_.gather(x_NI, dy_NO.dim(0), stream);
   if (kind_ == LinearSplit::Kind::kInputs) dy = ranks_.gather(dy_NO, x_NI.dim(0), stream);
-  linear_backward({}, dweight(), dbias(), dy, x, weight_.value, stream);
+  linear_backward({}, dweight(), dbias(), dy, x, weight_.operand, stream);
   mark_ready(reducer, stream);
 }
 

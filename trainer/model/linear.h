@@ -58,7 +58,7 @@ class Linear {
   void backward_weight(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream) const;
 
  private:
-  Tensor bias() const { return bias_ != nullptr ? bias_->value : Tensor(); }
+  Tensor bias() const { return bias_ != nullptr ? bias_->operand : Tensor(); }
   // Empty while they wait.
   Tensor dweight(const Deferral& deferral = {}) const {
     return deferral.queue == nullptr ? weight_.gradient : Tensor();

@@ -59,10 +59,10 @@ LanguageModelLoss::LanguageModelLoss(ParameterBuffer& parameters, const Transfor
 void LanguageModelLoss::allocate(Arena& arena, const PassLimits& limits) {
   const std::int64_t row_elements = round_up(tokens_.size(), kCacheLineElements);
   const std::int64_t most_rows = std::max<std::int64_t>(
-      1, kChunkBytes / std::max<std::int64_t>(1, row_elements * size_bytes(DType::kFloat32)));
+      1, kChunkBytes / std::max<std::int64_t>(1, row_elements * size_bytes(limits.dtype)));
   const std::int64_t num_chunks = (limits.rows() + most_rows - 1) / most_rows;
   chunk_rows_ = (limits.rows() + num_chunks - 1) / num_chunks;
-  logits_NV_ = arena.allocate(DType::kFloat32, {chunk_rows_, row_elements});
+  logits_NV_ = arena.allocate(limits.dtype, {chunk_rows_, row_elements});
   lse_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
   target_logit_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
   smoothed_logit_N_ = arena.allocate(DType::kFloat32, {chunk_rows_});
@@ -85,7 +85,7 @@ Tensor LanguageModelLoss::logits(Tensor hidden_NC, Stream stream) const {
 
 Tensor LanguageModelLoss::own_logits(Tensor hidden_NC, Stream stream) const {
   const Tensor logits = logits_NV_.slice(0, 0, hidden_NC.dim(0)).slice(1, 0, tokens_.size());
-  linear_forward(logits, hidden_NC, table_.value, bias_ != nullptr ? bias_->value : Tensor(), stream);
+  linear_forward(logits, hidden_NC, table_.operand, bias_ != nullptr ? bias_->operand : Tensor(), stream);
   return logits;
 }
 
@@ -157,7 +157,7 @@ void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tenso
     cross_entropy_backward(dlogits_NV, logits_NV, lse_N_.slice(0, 0, end - begin), targets,
                            pass.label_smoothing, scale, pass.stream, vocabulary_part());
     linear_backward(all_dhidden.slice(0, begin, end), table_.gradient,
-                    bias_ != nullptr ? bias_->gradient : Tensor(), dlogits_NV, hidden, table_.value,
+                    bias_ != nullptr ? bias_->gradient : Tensor(), dlogits_NV, hidden, table_.operand,
                     pass.stream);
   });
   ranks_.sum(dhidden_NC, rows, pass.stream);

@@ -40,16 +40,16 @@ std::vector<FlatRange> Mlp::preactivations(const TransformerOptions& options) co
 }
 
 Mlp::Activations Mlp::allocate(Arena& arena, const PassLimits& limits, const Activations* shared) const {
-  return {.preactivation_NG = arena.allocate(DType::kFloat32, {limits.rows(), preactivation_width()}),
+  return {.preactivation_NG = arena.allocate(limits.dtype, {limits.rows(), preactivation_width()}),
           .hidden_NF = shared != nullptr ? shared->hidden_NF
-                                         : arena.allocate(DType::kFloat32, {limits.rows(), units_.size()}),
+                                         : arena.allocate(limits.dtype, {limits.rows(), units_.size()}),
           .dy_NC = limits.deferred_weights
-                       ? arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_})
+                       ? arena.allocate(limits.dtype, {ranks_.rows_per_rank(limits.rows()), width_})
                        : Tensor()};
 }
 
 Mlp::Scratch Mlp::allocate_scratch(Arena& arena, const PassLimits& limits) const {
-  return {.dhidden_NF = arena.allocate(DType::kFloat32, {limits.rows(), units_.size()})};
+  return {.dhidden_NF = arena.allocate(limits.dtype, {limits.rows(), units_.size()})};
 }
 
 void Mlp::forward(Tensor y_NC, Tensor x_NC, const Activations& activations, const Pass& pass) const {

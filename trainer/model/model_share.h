@@ -1,4 +1,4 @@
-// Which share of a model a rank has, and where it computes it.
+// Which share of a model a rank has, and where and how it computes it.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,8 @@ struct ModelShare {
   std::vector<LayerRange> parts = {};
   // What the model makes when it is constructed is made in its order, and lies on its device.
   Stream stream = {};
+  // In which passes compute.  bfloat16 is a CUDA device's.
+  DType dtype = DType::kFloat32;
 
   bool is_whole() const { return num_stages() == 1 && (tensor == nullptr || tensor->size() == 1); }
   int num_stages() const { return pipeline != nullptr ? pipeline->size() : 1; }

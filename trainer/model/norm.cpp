@@ -28,8 +28,8 @@ ResidualNorm::Activations ResidualNorm::allocate(Arena& arena, const PassLimits&
                                                  const Activations* shared) const {
   const std::int64_t num_rows = ranks_.rows_per_rank(limits.rows());
   const Shape rows = {num_rows, weight_.shape[0]};
-  return {.sum_NC = arena.allocate(DType::kFloat32, rows),
-          .y_NC = shared != nullptr ? shared->y_NC : arena.allocate(DType::kFloat32, rows),
+  return {.sum_NC = arena.allocate(limits.dtype, rows),
+          .y_NC = shared != nullptr ? shared->y_NC : arena.allocate(limits.dtype, rows),
           .mean_N = is_layer_norm() ? arena.allocate(DType::kFloat32, {num_rows}) : Tensor(),
           .rstd_N = arena.allocate(DType::kFloat32, {num_rows})};
 }
@@ -44,8 +44,8 @@ Tensor ResidualNorm::forward(ResidualStream& stream, const Activations& activati
   CHECK(stream.branch_NC || stream.residual_NC.raw_data() == sum.raw_data());
   residual_norm_forward(y, stream.branch_NC ? sum : Tensor(), mean(activations, pass),
                         own_rows_of(activations.rstd_N, pass), stream.residual_NC, stream.branch_NC,
-                        weight_.value, is_layer_norm() ? bias_->value : Tensor(), epsilon_, stream.dropout,
-                        pass.stream);
+                        weight_.operand, is_layer_norm() ? bias_->operand : Tensor(), epsilon_,
+                        stream.dropout, pass.stream);
   stream = {.residual_NC = placement_ == NormPlacement::kPre ? sum : y, .branch_NC = {}, .dropout = {}};
   return y;
 }
@@ -62,7 +62,7 @@ void ResidualNorm::backward(ResidualGradient& gradient, Tensor dbranch_memory_NC
   residual_norm_backward(gradient.dresidual_NC, dbranch, weight_.gradient,
                          is_layer_norm() ? bias_->gradient : Tensor(), dy_NC,
                          own_rows_of(activations.sum_NC, pass), mean(activations, pass),
-                         own_rows_of(activations.rstd_N, pass), weight_.value, dropout, pass.stream);
+                         own_rows_of(activations.rstd_N, pass), weight_.operand, dropout, pass.stream);
   if (is_layer_norm()) reducer.mark_ready(*bias_, pass.stream);
   reducer.mark_ready(weight_, pass.stream);
   gradient.dbranch_NC = dbranch ? dbranch : gradient.dresidual_NC;

@@ -13,9 +13,9 @@ OutputTransform::OutputTransform(ParameterBuffer& parameters, const TransformerO
 
 OutputTransform::Activations OutputTransform::allocate(Arena& arena, const PassLimits& limits) const {
   const Shape rows = {limits.rows(), width_};
-  return {.preactivation_NC = arena.allocate(DType::kFloat32, rows),
+  return {.preactivation_NC = arena.allocate(limits.dtype, rows),
           .norm = norm_.allocate(arena, limits),
-          .dsum_NC = limits.training ? arena.allocate(DType::kFloat32, rows) : Tensor()};
+          .dsum_NC = limits.training ? arena.allocate(limits.dtype, rows) : Tensor()};
 }
 
 Tensor OutputTransform::forward(Tensor x_NC, const Activations& activations, const Pass& pass) const {

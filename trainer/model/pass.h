@@ -100,9 +100,10 @@ struct Pass {
 struct PassLimits {
   std::int64_t batch = 0;
   std::int64_t sequence = 0;
-  bool training = false;         // keep each layer's activations for the backward pass
-  std::int64_t memory_rows = 0;  // M, of blocks with cross-attention
-  std::size_t slots = 1;         // microbatches whose forward comes before the backward of an earlier one
+  bool training = false;          // keep each layer's activations for the backward pass
+  std::int64_t memory_rows = 0;   // M, of blocks with cross-attention
+  DType dtype = DType::kFloat32;  // of activations; statistics and losses are float32 always
+  std::size_t slots = 1;          // microbatches whose forward comes before the backward of an earlier one
   Recompute recompute = Recompute::kNone;
   // Keep what the gradients of the blocks' weights need until they are asked for.  With recomputation, which
   // keeps no operands, they are never deferred.

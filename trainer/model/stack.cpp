@@ -75,14 +75,14 @@ void TransformerStack::allocate(Arena& arena, PassLimits limits, const Transform
   }
   if (halting_) halting_->allocate(arena, limits);
   if (limits.training && (final_norm_ || halting_ || needs_room_for_gradient()))
-    dresidual_NC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_});
+    dresidual_NC_ = arena.allocate(limits.dtype, {ranks_.rows_per_rank(limits.rows()), width_});
   scratch_ = sharing != nullptr ? sharing->scratch_ : blocks_.front().allocate_scratch(arena, limits);
 }
 
 TransformerStack::Slot TransformerStack::allocate_slot(Arena& arena, const PassLimits& limits,
                                                        const Slot* first) const {
   const auto rows = [&] {
-    return arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), width_});
+    return arena.allocate(limits.dtype, {ranks_.rows_per_rank(limits.rows()), width_});
   };
   Slot slot;
   if (embedding_) slot.embedding = embedding_->allocate(arena, limits);

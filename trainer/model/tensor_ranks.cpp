@@ -52,11 +52,11 @@ Dropout TensorRanks::own_mask(Dropout mask, std::int64_t rows, std::int64_t widt
   return mask;
 }
 
-void TensorRanks::allocate(Arena& arena, std::int64_t rows, std::int64_t width) {
+void TensorRanks::allocate(Arena& arena, std::int64_t rows, std::int64_t width, DType dtype) {
   if (is_alone()) return;
   const Shape shape = {rows_per_rank(rows) * size(), width};
-  gathered_NC_ = arena.allocate(DType::kFloat32, shape);
-  partial_NC_ = arena.allocate(DType::kFloat32, shape);
+  gathered_NC_ = arena.allocate(dtype, shape);
+  partial_NC_ = arena.allocate(dtype, shape);
 }
 
 Tensor TensorRanks::whole_part(Tensor own_x, std::int64_t rows) const {

@@ -57,7 +57,7 @@ class TensorRanks {
   Dropout own_mask(Dropout mask, std::int64_t rows, std::int64_t width) const;
 
   // Makes the memory that rows are gathered and summed in: up to so many.  All layers share it.
-  void allocate(Arena& arena, std::int64_t rows, std::int64_t width);
+  void allocate(Arena& arena, std::int64_t rows, std::int64_t width, DType dtype = DType::kFloat32);
 
   // Rows [N, C] from those of each rank, in memory that is valid until the next; own_x itself on one rank.
   Tensor gather(Tensor own_x, std::int64_t rows, Stream stream) const;

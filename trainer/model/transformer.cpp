@@ -26,7 +26,7 @@ std::int64_t count_multiplied(const TransformerOptions& options, const Parameter
 }  // namespace
 
 Transformer::Transformer(const TransformerOptions& options, ParameterMemory memory, const ModelShare& share)
-    : options_(options), stream_(share.stream), ranks_(share.tensor, options.kv_heads) {
+    : options_(options), stream_(share.stream), dtype_(share.dtype), ranks_(share.tensor, options.kv_heads) {
   for (int i = 0; i < share.num_chunks(); ++i) {
     chunks_.emplace_back(parameters_, options,
                          StackOptions{.layers = options.layers, .part = share.layers_of(i, options.layers)},
@@ -42,21 +42,22 @@ Transformer::Transformer(const TransformerOptions& options, ParameterMemory memo
         tie_across_stages(parameters_, table, share, {share.stage_of(0), share.stage_of(options.layers - 1)});
   }
   const MemoryLabel label("model", kFewerParameters);
-  parameters_.allocate(memory, stream_.device());
+  parameters_.allocate(memory, stream_.device(), dtype_);
   num_multiplied_ = share.is_whole() ? count_multiplied(options, parameters_)
                                      : Transformer(options, ParameterMemory::kNone).num_multiplied_;
 }
 
-void Transformer::allocate(const PassLimits& limits) {
+void Transformer::allocate(PassLimits limits) {
+  limits.dtype = dtype_;
   CHECK_LE(limits.sequence, options_.context);
   const auto plan = [&](Arena& arena) {
-    ranks_.allocate(arena, limits.rows(), options_.width);
+    ranks_.allocate(arena, limits.rows(), options_.width, dtype_);
     for (TransformerStack& chunk : chunks_)
       chunk.allocate(arena, limits, &chunk == &chunks_.front() ? nullptr : &chunks_.front());
     if (!loss_) return;
     loss_->allocate(arena, limits);
     if (limits.training)
-      dhidden_NC_ = arena.allocate(DType::kFloat32, {ranks_.rows_per_rank(limits.rows()), options_.width});
+      dhidden_NC_ = arena.allocate(dtype_, {ranks_.rows_per_rank(limits.rows()), options_.width});
   };
   const Device device = stream_.device();
   Arena measure = Arena::measuring(device);

@@ -43,9 +43,10 @@ class Transformer {
   ParameterBuffer& parameters() { return parameters_; }
   // Of its share: where passes run.
   Stream stream() const { return stream_; }
+  DType dtype() const { return dtype_; }
 
   // Makes the activation memory of all passes up to these limits, in place of an earlier one.
-  void allocate(const PassLimits& limits);
+  void allocate(PassLimits limits);
 
   int num_chunks() const { return static_cast<int>(chunks_.size()); }
   bool ends_in(int chunk) const { return this->chunk(chunk).is_last(); }
@@ -91,6 +92,7 @@ class Transformer {
 
   TransformerOptions options_;
   Stream stream_;
+  DType dtype_;
   TensorRanks ranks_;
   ParameterBuffer parameters_;
   std::deque<TransformerStack> chunks_;

@@ -26,12 +26,12 @@ TranslationCache::TranslationCache(EncoderDecoder& model, Tensor sources_BS, Ten
   };
   for (std::int64_t layer = 0; layer < options.cached_layers(); ++layer) {
     for (auto* const layers : {&layers_, &spare_}) {
-      const Tensor keys = take(DType::kFloat32, rows);
-      layers->push_back({.keys_BSKD = keys, .values_BSKD = take(DType::kFloat32, rows)});
+      const Tensor keys = take(model.dtype(), rows);
+      layers->push_back({.keys_BSKD = keys, .values_BSKD = take(model.dtype(), rows)});
     }
   }
   for (std::int64_t block = 0; block < options.layers; ++block)
-    memory_BSG_.push_back(take(DType::kFloat32, memory));
+    memory_BSG_.push_back(take(model.dtype(), memory));
   documents_BS_ = take(DType::kInt32, {sentences, source_length});
   query_documents_BT_ = take(DType::kInt32, {sentences, beam});
   mark_padding(documents_BS_, source_lengths_B, /*padding=*/1, model.stream());
