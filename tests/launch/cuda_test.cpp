@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/device.h"
+#include "parallel/nccl_communicator.h"
 #include "tests/support/program.h"
 #include "tests/support/temp_dir.h"
 
@@ -57,7 +58,9 @@ class CudaProgram : public ::testing::Test {
     if (lacks(1)) GTEST_SKIP() << "needs a GPU";
   }
   static bool is_virtual() { return std::string(TRIREME_VIRTUAL_GPU_FOLDER) != ""; }
-  static bool lacks(int gpus) { return !is_virtual() && num_devices(DeviceType::kCuda) < gpus; }
+  static bool lacks(int gpus) {
+    return (gpus > 1 && !kHasNccl) || (!is_virtual() && num_devices(DeviceType::kCuda) < gpus);
+  }
 
   static void prepare(const Words& arguments) {
     const Ended ended = run(1, Words{"prepare", "--tokenizer", "byte"} + arguments);
@@ -156,7 +159,7 @@ const Words kLayouts = {"dp=1",
                         "dp=2,recompute=selective"};
 
 TEST_F(CudaProgram, TrainsAsTheCpuDoesInEveryLayout) {
-  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs";
+  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs and NCCL";
   expect_the_cpus_numbers(tiny("text"), kLayouts, /*steps=*/2);
 }
 
@@ -166,13 +169,13 @@ TEST_F(CudaProgram, DoesSoForTenSteps) {
 
 // What is not waited for isn't there, and blocks and warps come in another order.
 TEST_F(CudaProgram, WaitsForWhatItNeeds) {
-  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs";
+  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs and NCCL";
   expect_the_cpus_numbers(tiny("text"), kLayouts, /*steps=*/1,
                           {"TRIREME_VGPU_STREAMS=lazy", "TRIREME_VGPU_SHUFFLE=7"});
 }
 
 TEST_F(CudaProgram, TrainsLlamaWithSharedKeys) {
-  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs";
+  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs and NCCL";
   const Words llama = {"model.norm=rms",         "model.activation=swiglu", "model.positions=rope",
                        "model.biases=none",      "model.kv_heads=2",        "model.tied_embeddings=false",
                        "data.documents=separate"};
@@ -180,14 +183,14 @@ TEST_F(CudaProgram, TrainsLlamaWithSharedKeys) {
 }
 
 TEST_F(CudaProgram, TrainsAnEncoderDecoder) {
-  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs";
+  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs and NCCL";
   expect_the_cpus_numbers(tiny("pairs"),
                           {"dp=1", "dp=3", "tp=2", "pp=2", "pp=4", "dp=2,tp=2,zero=2", "dp=2,zero=3"},
                           /*steps=*/2);
 }
 
 TEST_F(CudaProgram, TrainsAnEncoderAndLoops) {
-  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs";
+  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs and NCCL";
   expect_the_cpus_numbers(
       tiny("text") + Words{"model.kind=encoder", "model.token_types=2", "model.output_transform=true"},
       {"dp=1", "dp=2,zero=3"}, /*steps=*/2);
@@ -197,7 +200,7 @@ TEST_F(CudaProgram, TrainsAnEncoderAndLoops) {
 }
 
 TEST_F(CudaProgram, GoesOnWhereAnotherDeviceStopped) {
-  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs";
+  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs and NCCL";
   const std::string alone = runs_ / "alone", moving = runs_ / "moving";
   Ended ended = run(1, training(alone, 8));
   ASSERT_EQ(ended.code, 0) << ended.errors;
