@@ -42,12 +42,10 @@ MeshShape mesh_shape(const ParallelConfig& config);
 // collective over the ranks of `world`.
 class TrainingEngine {
  public:
-  // `world` outlives the engine.  Throws UserError for a config or data that cannot be trained from.
+  // On this device, which the config only names the type of.  `world` outlives the engine.  Throws UserError
+  // for a config or data that cannot be trained from.
   TrainingEngine(const Config& config, Communicator& world, Device device = {});
 
-  // Where the model lies, and is trained.
-  Device device() const { return stream_.device(); }
-  Stream stream() const { return stream_; }
   Mesh& mesh() { return mesh_; }
   Task& task() { return *task_; }
   AdamW& optimizer() { return optimizer_; }

@@ -42,6 +42,9 @@ void add_train_command(CLI::App& app, Process& process) {
       "Examples:\n"
       "  trireme train configs/tiny.toml data.path=data/books run.directory=runs/books\n"
       "  launch/mpirun.sh 4 configs/gpt2_124m.toml data.path=data/books run.directory=runs/gpt2\n"
+      "  launch/mpirun.sh 4 configs/gpt2_124m.toml data.path=data/books run.directory=runs/gpt2 device=cuda\n"
+      "\n"
+      "A key may come without its section where no other has one of that name, as device=cuda does.\n"
       "\n" +
       config_help());
   command->callback([arguments, &process] {

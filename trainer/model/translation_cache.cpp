@@ -15,25 +15,26 @@ TranslationCache::TranslationCache(EncoderDecoder& model, Tensor sources_BS, Ten
   const std::int64_t source_length = sources_BS.dim(1);
   const Shape rows = {sentences * beam, max_tokens, options.kv_heads, options.head_width};
   const Shape memory = {sentences, source_length, 2 * options.kv_heads * options.head_width};
-  const std::int64_t numbers = 4 * options.cached_layers() * rows.num_elements() +
-                               options.layers * memory.num_elements() + sentences * (source_length + beam);
-  buffer_ = Buffer(numbers * size_bytes(DType::kFloat32), model.stream().device());
-  std::int64_t used_bytes = 0;
-  const auto take = [&](DType dtype, const Shape& shape) {
-    const Tensor tensor = buffer_.tensor(dtype, shape, used_bytes);
-    used_bytes += shape.num_elements() * size_bytes(dtype);
-    return tensor;
-  };
-  for (std::int64_t layer = 0; layer < options.cached_layers(); ++layer) {
-    for (auto* const layers : {&layers_, &spare_}) {
-      const Tensor keys = take(model.dtype(), rows);
-      layers->push_back({.keys_BSKD = keys, .values_BSKD = take(model.dtype(), rows)});
+  const auto plan = [&](Arena& arena) {
+    layers_.clear();
+    spare_.clear();
+    memory_BSG_.clear();
+    for (std::int64_t layer = 0; layer < options.cached_layers(); ++layer) {
+      for (auto* const layers : {&layers_, &spare_}) {
+        const Tensor keys = arena.allocate(model.dtype(), rows);
+        layers->push_back({.keys_BSKD = keys, .values_BSKD = arena.allocate(model.dtype(), rows)});
+      }
     }
-  }
-  for (std::int64_t block = 0; block < options.layers; ++block)
-    memory_BSG_.push_back(take(model.dtype(), memory));
-  documents_BS_ = take(DType::kInt32, {sentences, source_length});
-  query_documents_BT_ = take(DType::kInt32, {sentences, beam});
+    for (std::int64_t block = 0; block < options.layers; ++block)
+      memory_BSG_.push_back(arena.allocate(model.dtype(), memory));
+    documents_BS_ = arena.allocate(DType::kInt32, {sentences, source_length});
+    query_documents_BT_ = arena.allocate(DType::kInt32, {sentences, beam});
+  };
+  const Device device = model.stream().device();
+  Arena measure = Arena::measuring(device);
+  plan(measure);
+  arena_.emplace(measure.size_bytes(), device);
+  plan(*arena_);
   mark_padding(documents_BS_, source_lengths_B, /*padding=*/1, model.stream());
   fill(query_documents_BT_, 0.0F, model.stream());
   memory_.sequence = source_length;

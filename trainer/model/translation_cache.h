@@ -2,10 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
-#include "kernels/buffer.h"
+#include "kernels/arena.h"
 #include "trainer/model/encoder_decoder.h"
 
 namespace trireme {
@@ -33,7 +34,7 @@ class TranslationCache {
 
   EncoderDecoder& model_;
   std::int64_t beam_;
-  Buffer buffer_;
+  std::optional<Arena> arena_;
   std::vector<KeyValueCache::Layer> layers_;  // of all rows that there were at first
   std::vector<KeyValueCache::Layer> spare_;   // select() writes here, then the two are swapped
   std::vector<Tensor> memory_BSG_;
