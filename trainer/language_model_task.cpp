@@ -47,18 +47,31 @@ void LanguageModelTask::start(std::int64_t samples_consumed) {
                    .deferred_weights = config_.parallel.schedule == "zero_bubble"});
 }
 
-StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
-                                                 Stream stream) {
-  const std::int64_t context = config_.model.context;
-  const std::int64_t tokens = batch_sequences_ * context;
+StepSize LanguageModelTask::read_batch() {
   upload_.begin();
   tensors_.clear();
+  for (Batch& batch : batches_) {
+    batch = loader_->next();
+    tensors_.emplace_back(batch, upload_);
+  }
+  const std::int64_t tokens = batch_sequences_ * config_.model.context;
+  return {.samples = batch_sequences_,
+          .tokens = tokens,
+          .targets = tokens,
+          .flops = static_cast<double>(tokens) * model_.flops_per_token(config_.model.context)};
+}
+
+std::optional<int> LanguageModelTask::alike() const {
+  if (options_.dropout > 0.0F || options_.attention_dropout > 0.0F) return std::nullopt;  // of the step
+  return upload_.current();
+}
+
+void LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
+                                             Stream stream) {
+  const std::int64_t context = config_.model.context;
+  const std::int64_t tokens = batch_sequences_ * context;
   const auto microbatch = [&](int i) -> Microbatch<TextTensors> {
     const auto index = static_cast<std::size_t>(i);
-    for (std::size_t next = tensors_.size(); next <= index; ++next) {
-      batches_[next] = loader_->next();
-      tensors_.emplace_back(batches_[next], upload_);
-    }
     const Batch& batch = batches_[index];
     const BatchTensors& tensors = tensors_[index];
     return {.tensors = {.inputs_BT = tensors.inputs_BT, .targets_BT = tensors.targets_BT},
@@ -81,10 +94,6 @@ StepSize LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer&
   Stage stage(model_, microbatch, microbatches, mesh_.pipeline().size(), loss_2.slice(0, 0, 1), reducer);
   runner_.run(stage, microbatches, stream);
   reducer.sit_out(microbatches_more(plan_), stream);
-  return {.samples = batch_sequences_,
-          .tokens = tokens,
-          .targets = tokens,
-          .flops = static_cast<double>(tokens) * model_.flops_per_token(context)};
 }
 
 Validation LanguageModelTask::validate() {

@@ -24,8 +24,10 @@ class LanguageModelTask : public Task {
   const std::filesystem::path& data_folder() const override { return training_data_.folder(); }
 
   void start(std::int64_t samples_consumed) override;
-  StepSize accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
-                                Stream stream) override;
+  StepSize read_batch() override;
+  void accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
+                            Stream stream) override;
+  std::optional<int> alike() const override;
   Validation validate() override;
   std::optional<PipelineBubble> take_bubble() override { return runner_.take_bubble({}); }
   double seconds_waited() const override { return loader_->seconds_waited(); }
@@ -46,8 +48,8 @@ class LanguageModelTask : public Task {
   PipelineRunner runner_;
   BatchPlan plan_;
   std::unique_ptr<Loader> loader_;
-  std::vector<Batch> batches_;         // of the step
-  std::vector<BatchTensors> tensors_;  // of as many of them as have been read
+  std::vector<Batch> batches_;  // of the step
+  std::vector<BatchTensors> tensors_;
 };
 
 }  // namespace trireme

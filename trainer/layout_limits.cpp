@@ -94,6 +94,18 @@ void check_cuda(const Config& config, const MeshLayout& mesh) {
   }
 }
 
+// Of what can be told a device once, to be done at every step.
+void check_cuda_graph(const Config& config, const MeshLayout& mesh) {
+  const auto refuse_with = [&](const std::string& other) {
+    refuse("run.cuda_graph", "true", "does not go with " + other, "leave it out, or change that");
+  };
+  if (config.run.device == "cpu") refuse_with("run.device = \"cpu\"");
+  if (config.model.halting) refuse_with("model.halting, for which the host waits after every loop");
+  if (config.parallel.zero >= 2)
+    refuse_with("parallel.zero = " + std::to_string(config.parallel.zero) + ", whose memory comes and goes");
+  if (mesh.size(Axis::kPipeline) > 1) refuse_with("parallel.pipeline, whose stages wait for each other");
+}
+
 // Of what takes float32 for now.
 void check_bfloat16(const Config& config) {
   const auto refuse_with = [&](const std::string& other, const std::string& instead) {
@@ -119,6 +131,7 @@ void check_layout(const Config& config, const MeshLayout& mesh) {
     check_whole_models(config, "parallel.pipeline", stages);
   check_chunks(config, mesh.size(Axis::kPipeline));
   if (config.run.device == "cuda") check_cuda(config, mesh);
+  if (config.run.cuda_graph) check_cuda_graph(config, mesh);
   if (config.parallel.zero >= 2 && mesh.size(Axis::kPipeline) > 1) {
     refuse("parallel.zero", std::to_string(config.parallel.zero),
            "would sum gradients over replicas for each microbatch of each stage of the pipeline",

@@ -38,6 +38,7 @@ void MaskedLanguageModelTask::start(std::int64_t samples_consumed) {
            .num_ranks = mesh_.data().size(),
            .documents = documents_of(config_.data)};
   loader_ = std::make_unique<Loader>(training_data_, plan_, samples_consumed, config_.data.prefetch);
+  microbatches_.resize(static_cast<std::size_t>(microbatches_per_step(plan_)));
   model_.allocate({.batch = microbatch_sequences(),
                    .sequence = config_.model.context,
                    .training = true,
@@ -45,45 +46,57 @@ void MaskedLanguageModelTask::start(std::int64_t samples_consumed) {
                   predictions(microbatch_sequences()));
 }
 
-StepSize MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer,
-                                                       std::int64_t step, Stream stream) {
+StepSize MaskedLanguageModelTask::read_batch() {
   const std::int64_t context = config_.model.context;
-  const std::int64_t targets = predictions(batch_sequences_);
-  const auto seed = static_cast<std::uint64_t>(config_.run.seed);
   const Masking masking{.probability = config_.train.mask_probability,
                         .mask_token = mask_token_of(*tokenizer_),
                         .vocabulary = tokenizer_->vocab_size(),
-                        .seed = seed};
-  const std::int64_t microbatches = microbatches_per_step(plan_);
+                        .seed = static_cast<std::uint64_t>(config_.run.seed)};
   upload_.begin();
-  for (std::int64_t i = 0; i < microbatches; ++i) {
-    const Batch& batch = loader_->next();
-    const BatchTensors tensors(batch, upload_);
-    mask_tokens(batch.inputs, context, batch.first_sample, masking, masked_);
-    const Tensor inputs_BT =
-        upload_.bring({masked_.inputs.data(), DType::kInt32, {batch.sequences, context}});
-    const Pass pass{.batch = batch.sequences,
-                    .sequence = context,
-                    .dropout = {.probability = model_.options().dropout,
-                                .attention_probability = model_.options().attention_dropout,
-                                .seed = seed,
-                                .step = step,
-                                .first_sequence = batch.first_sample},
-                    .documents_BT = tensors.documents_BT,
-                    .positions_BT = tensors.positions_BT,
-                    .label_smoothing = static_cast<float>(config_.train.label_smoothing),
-                    .cross_entropy_1 = loss_2.slice(0, 1, 2),
-                    .ponder_cost = static_cast<float>(config_.train.ponder_cost),
-                    .stream = stream};
-    reducer.begin(/*is_last_microbatch=*/i + 1 == microbatches);
-    model_.forward_backward(loss_2.slice(0, 0, 1), inputs_BT, tensors_of(masked_, upload_),
-                            1.0F / static_cast<float>(targets), reducer, pass);
+  for (Microbatch& read : microbatches_) {
+    read.batch = loader_->next();
+    mask_tokens(read.batch.inputs, context, read.batch.first_sample, masking, read.masked);
+    const BatchTensors tensors(read.batch, upload_);
+    read.inputs_BT =
+        upload_.bring({read.masked.inputs.data(), DType::kInt32, {read.batch.sequences, context}});
+    read.targets = tensors_of(read.masked, upload_);
+    read.documents_BT = tensors.documents_BT;
+    read.positions_BT = tensors.positions_BT;
   }
-  reducer.sit_out(microbatches_more(plan_), stream);
+  const std::int64_t targets = predictions(batch_sequences_);
   return {.samples = batch_sequences_,
           .tokens = batch_sequences_ * context,
           .targets = targets,
           .flops = model_.flops(batch_sequences_, context, targets)};
+}
+
+std::optional<int> MaskedLanguageModelTask::alike() const {
+  if (model_.options().dropout > 0.0F || model_.options().attention_dropout > 0.0F) return std::nullopt;
+  return upload_.current();
+}
+
+void MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
+                                                   Stream stream) {
+  const float scale = 1.0F / static_cast<float>(predictions(batch_sequences_));
+  for (const Microbatch& microbatch : microbatches_) {
+    const Pass pass{.batch = microbatch.batch.sequences,
+                    .sequence = config_.model.context,
+                    .dropout = {.probability = model_.options().dropout,
+                                .attention_probability = model_.options().attention_dropout,
+                                .seed = static_cast<std::uint64_t>(config_.run.seed),
+                                .step = step,
+                                .first_sequence = microbatch.batch.first_sample},
+                    .documents_BT = microbatch.documents_BT,
+                    .positions_BT = microbatch.positions_BT,
+                    .label_smoothing = static_cast<float>(config_.train.label_smoothing),
+                    .cross_entropy_1 = loss_2.slice(0, 1, 2),
+                    .ponder_cost = static_cast<float>(config_.train.ponder_cost),
+                    .stream = stream};
+    reducer.begin(/*is_last_microbatch=*/&microbatch == &microbatches_.back());
+    model_.forward_backward(loss_2.slice(0, 0, 1), microbatch.inputs_BT, microbatch.targets, scale, reducer,
+                            pass);
+  }
+  reducer.sit_out(microbatches_more(plan_), stream);
 }
 
 Validation MaskedLanguageModelTask::validate() {

@@ -26,12 +26,24 @@ class MaskedLanguageModelTask : public Task {
   const std::filesystem::path& data_folder() const override { return training_data_.folder(); }
 
   void start(std::int64_t samples_consumed) override;
-  StepSize accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
-                                Stream stream) override;
+  StepSize read_batch() override;
+  void accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
+                            Stream stream) override;
+  std::optional<int> alike() const override;
   Validation validate() override;
   double seconds_waited() const override { return loader_->seconds_waited(); }
 
  private:
+  struct Microbatch {
+    Batch batch;
+    MaskedBatch masked;
+    // What the model takes of both.
+    Tensor inputs_BT;
+    MaskedTokens targets;
+    Tensor documents_BT;
+    Tensor positions_BT;
+  };
+
   std::int64_t microbatch_sequences() const;
   // Of so many sequences.
   std::int64_t predictions(std::int64_t sequences) const;
@@ -46,7 +58,7 @@ class MaskedLanguageModelTask : public Task {
   TokenUpload upload_;
   BatchPlan plan_;
   std::unique_ptr<Loader> loader_;
-  MaskedBatch masked_;
+  std::vector<Microbatch> microbatches_;  // of the step
 };
 
 }  // namespace trireme

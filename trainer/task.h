@@ -39,11 +39,16 @@ class Task {
 
   // Begins to read, behind so many samples, and makes the memory of the steps.  Once, before what follows.
   virtual void start(std::int64_t samples_consumed) = 0;
-  // Does this rank's part of the next batch: loss[0] += what is minimised, in nats, summed over its tokens;
+  // Brings this rank's part of the next batch to where the model computes.
+  virtual StepSize read_batch() = 0;
+  // Works through the batch that was read: loss[0] += what is minimised, in nats, summed over its tokens;
   // loss[1] += the same without label smoothing; the parameters' gradients += those of loss[0]'s mean over
   // the whole batch.  `step` is that of the dropout.
-  virtual StepSize accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
-                                        Stream stream) = 0;
+  virtual void accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
+                                    Stream stream) = 0;
+  // Of the batch that was read.  What a device is told to do with batches that give the same number is the
+  // same, operands and all; with one that gives none it is like no other.
+  virtual std::optional<int> alike() const { return std::nullopt; }
   // The same on every rank.
   virtual Validation validate() = 0;
   // Of the steps since the last call; none without a pipeline.  Collective over its stages.

@@ -22,6 +22,8 @@ class TokenUpload {
 
   // From here on what was brought before the last begin() is gone.
   void begin();
+  // Which of the sets it is: 0 or 1.
+  int current() const { return static_cast<int>(current_); }
   // The numbers on the device, for work given to the stream from now on; empty for an empty tensor.  `host`
   // is contiguous int32 and may change when the call returns, but on the CPU.
   Tensor bring(Tensor host);

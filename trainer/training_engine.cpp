@@ -17,6 +17,9 @@
 namespace trireme {
 namespace {
 
+// In the first passes ops still choose algorithms, and memory is made.
+constexpr std::int64_t kPassesWithoutGraph = 2;
+
 // The keys that ask for several ranks.
 std::string keys_of(const MeshShape& shape) {
   std::string keys;
@@ -158,21 +161,36 @@ void TrainingEngine::start(std::int64_t samples_consumed, std::int64_t steps, st
   task_->start(samples_consumed);
 }
 
+void TrainingEngine::pass(std::int64_t step) {
+  reducer_.clear(stream_);
+  fill(loss_2_, 0.0F, stream_);
+  task_->accumulate_gradients(loss_2_, reducer_, step, stream_);
+  reducer_.finish(stream_);
+  drop_values();
+  squared_norm_1_ = gradient_norm_.squared(reducer_.sums(), stream_);
+  sum_losses();
+}
+
+void TrainingEngine::pass_by_graph(std::int64_t step) {
+  const std::optional<int> alike = task_->alike();
+  StreamGraph& graph = graphs_[static_cast<std::size_t>(alike.value_or(0))];
+  if (!graph || !alike) graph.record(stream_, [&] { pass(step); });
+  graph.launch(stream_);
+}
+
 StepResult TrainingEngine::step(std::int64_t step) {
   drop_values();
   task_->parameters().round_values(stream_);
-  reducer_.clear(stream_);
-  fill(loss_2_, 0.0F, stream_);
   StepResult result;
-  result.size = task_->accumulate_gradients(loss_2_, reducer_, step, stream_);
+  result.size = task_->read_batch();
   targets_ = result.size.targets;
-  reducer_.finish(stream_);
-  drop_values();
-
+  if (config_.run.cuda_graph && num_passes_++ >= kPassesWithoutGraph) {
+    pass_by_graph(step);
+  } else {
+    pass(step);
+  }
   result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
-  const Tensor squared_norm = gradient_norm_.squared(reducer_.sums(), stream_);
-  sum_losses();
-  optimizer_.step(reducer_.sums(), squared_norm, loss_2_.slice(0, 0, 1), result.learning_rate, step, stream_);
+  optimizer_.step(reducer_.sums(), squared_norm_1_, loss_2_.slice(0, 0, 1), result.learning_rate, step, stream_);
   if (!gatherer_) share_values();
   return result;
 }

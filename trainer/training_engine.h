@@ -1,6 +1,7 @@
 // A model in training on a mesh of ranks: one step after another.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -8,6 +9,7 @@
 
 #include "kernels/buffer.h"
 #include "kernels/stream.h"
+#include "kernels/stream_graph.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/mesh.h"
 #include "parallel/parameter_gatherer.h"
@@ -78,6 +80,9 @@ class TrainingEngine {
   StepOutcome outcome();
 
  private:
+  // What a step does to the batch that was read: all ranks' losses, gradient and its norm.
+  void pass(std::int64_t step);
+  void pass_by_graph(std::int64_t step);
   void hold_values();
   // What hold_values() and the pass before have gathered.
   void drop_values();
@@ -95,6 +100,9 @@ class TrainingEngine {
   AdamW optimizer_;
   GradientNorm gradient_norm_;
   std::optional<ParametersInUse> all_in_use_;
+  std::int64_t num_passes_ = 0;
+  std::array<StreamGraph, 2> graphs_;  // of passes, by what Task::alike() says
+  Tensor squared_norm_1_;  // of the last pass
   Buffer loss_memory_;
   Tensor loss_2_;             // sums over the step, see Task
   std::int64_t targets_ = 0;  // of the last step

@@ -57,14 +57,23 @@ void TranslationTask::allocate_slots(int slots) {
                    .deferred_weights = config_.parallel.schedule == "zero_bubble"});
 }
 
-StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
-                                               Stream stream) {
+StepSize TranslationTask::read_batch() {
+  batches_.clear();
   do {
     batches_.push_back(loader_->next());
   } while (!batches_.back().ends_step);
   upload_.begin();
   tensors_.clear();
   for (const PairBatch& batch : batches_) tensors_.push_back(tensors_of(batch, upload_));
+  const PairBatch& last = batches_.back();
+  return {.samples = last.step_sequences,
+          .tokens = last.step_target_tokens,
+          .targets = last.step_target_tokens,
+          .flops = model_.flops(last.step_sequences, last.step_source_tokens, last.step_target_tokens)};
+}
+
+void TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
+                                           Stream stream) {
   const auto microbatch = [&](int i) -> Microbatch<PairTensors> {
     const PairBatch& batch = batches_[static_cast<std::size_t>(i)];
     return {.tensors = tensors_[static_cast<std::size_t>(i)],
@@ -83,13 +92,7 @@ StepSize TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& r
   allocate_slots(runner_.num_slots(microbatches));
   Stage stage(model_, microbatch, microbatches, mesh_.pipeline().size(), loss_2.slice(0, 0, 1), reducer);
   runner_.run(stage, microbatches, stream);
-  const PairBatch last = std::move(batches_.back());
-  reducer.sit_out(last.microbatches_more, stream);
-  batches_.clear();
-  return {.samples = last.step_sequences,
-          .tokens = last.step_target_tokens,
-          .targets = last.step_target_tokens,
-          .flops = model_.flops(last.step_sequences, last.step_source_tokens, last.step_target_tokens)};
+  reducer.sit_out(batches_.back().microbatches_more, stream);
 }
 
 Validation TranslationTask::validate() {

@@ -25,8 +25,9 @@ class TranslationTask : public Task {
   const std::filesystem::path& data_folder() const override { return training_data_.folder(); }
 
   void start(std::int64_t samples_consumed) override;
-  StepSize accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
-                                Stream stream) override;
+  StepSize read_batch() override;
+  void accumulate_gradients(Tensor loss_2, GradientReducer& reducer, std::int64_t step,
+                            Stream stream) override;
   Validation validate() override;
   std::optional<PipelineBubble> take_bubble() override { return runner_.take_bubble({}); }
   double seconds_waited() const override { return loader_->seconds_waited(); }

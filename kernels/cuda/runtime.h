@@ -36,6 +36,13 @@ void make_wait(const StreamState& stream, void* event);
 void synchronize_event(void* event);
 bool is_reached(void* event);
 
+// What is given to the stream, from the one call to the other, is taken down as a graph instead of done.  The
+// graph takes the place of `old`, which may be null.
+void begin_graph(const StreamState& stream);
+void* end_graph(const StreamState& stream, void* old);
+void launch_graph(void* graph, const StreamState& stream);
+void destroy_graph(void* graph);
+
 // Copies `num_rows` runs of `row_bytes`, which begin `to_stride_bytes` and `from_stride_bytes` apart, in the
 // order of the stream.  Either side may be memory of the host: if it is not pinned, the call may wait.
 void copy_rows(void* to, std::int64_t to_stride_bytes, const void* from, std::int64_t from_stride_bytes,

@@ -76,7 +76,7 @@ endforeach()
 
 # Capture of streams into graphs.
 vgpu_program(graphs graphs)
-foreach(case chain fork not_allowed unjoined implicit)
+foreach(case chain fork update not_allowed unjoined implicit)
   foreach(mode eager lazy)
     vgpu_test(graphs.${case}.${mode} 0 "^fine" graphs ARGUMENT ${case} ENVIRONMENT TRIREME_VGPU_STREAMS=${mode})
   endforeach()

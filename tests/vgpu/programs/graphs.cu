@@ -102,6 +102,37 @@ void fork(bool apart, bool waits_for_launch) {
   CUDA(cudaGraphExecDestroy(exec));
 }
 
+// Another capture of like operations takes a graph's place from its next launch on; one of others doesn't.
+void update() {
+  Streams s;
+  DeviceArray<float> data(kSize);
+  PinnedArray out;
+  CUDA(cudaMemset(data.get(), 0, kBytes));
+  const auto adds = [&](float value, int times) {
+    CUDA(cudaStreamBeginCapture(s.main, cudaStreamCaptureModeRelaxed));
+    for (int i = 0; i < times; ++i) add<<<2, 128, 0, s.main>>>(data.get(), value, kSize);
+    cudaGraph_t graph;
+    CUDA(cudaStreamEndCapture(s.main, &graph));
+    return graph;
+  };
+  const cudaGraph_t first = adds(1, 2), like = adds(10, 2), other = adds(100, 3);
+  cudaGraphExec_t exec;
+  CUDA(cudaGraphInstantiate(&exec, first, 0));
+  CUDA(cudaGraphLaunch(exec, s.main));
+  cudaGraphExecUpdateResultInfo info;
+  CUDA(cudaGraphExecUpdate(exec, like, &info));
+  EXPECT(info.result == cudaGraphExecUpdateSuccess);
+  CUDA(cudaGraphLaunch(exec, s.main));
+  EXPECT(cudaGraphExecUpdate(exec, other, &info) == cudaErrorGraphExecUpdateFailure);
+  EXPECT(info.result == cudaGraphExecUpdateErrorTopologyChanged);
+  CUDA(cudaGraphLaunch(exec, s.main));
+  CUDA(cudaMemcpyAsync(out.data, data.get(), kBytes, cudaMemcpyDeviceToHost, s.main));
+  CUDA(cudaStreamSynchronize(s.main));
+  for (int i = 0; i < kSize; ++i) EXPECT(out.data[i] == 2 + 20 + 20);
+  for (const cudaGraph_t graph : {first, like, other}) CUDA(cudaGraphDestroy(graph));
+  CUDA(cudaGraphExecDestroy(exec));
+}
+
 // A call that a capture doesn't allow fails, and the capture is lost.
 template <class Call>
 void refused(cudaStreamCaptureMode mode, cudaError_t expected, Call call) {
@@ -178,6 +209,7 @@ int main(int, char** arguments) {
   const std::string which = arguments[1];
   if (which == "chain") chain();
   if (which == "fork") fork(true, true);
+  if (which == "update") update();
   if (which == "branches_race") fork(false, true);
   if (which == "not_waited_for") fork(true, false);
   if (which == "not_allowed") not_allowed();

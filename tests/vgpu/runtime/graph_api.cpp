@@ -81,6 +81,20 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   return with("cudaGraphInstantiate", graphs(), graph, [&](Graph& g) { return instantiate(exec, g); });
 }
 
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t handle, cudaGraph_t graph,
+                                cudaGraphExecUpdateResultInfo* info) {
+  return with("cudaGraphExecUpdate", executables(), handle, [&](GraphExec& exec) {
+    Graph* const update = reinterpret_cast<Graph*>(graph);
+    if (!graphs().contains(update)) return cudaErrorInvalidValue;
+    const bool is_like = exec.graph.is_like(*update);
+    *info = {};
+    info->result = is_like ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateErrorTopologyChanged;
+    if (!is_like) return cudaErrorGraphExecUpdateFailure;
+    exec.graph = *update;  // what was launched goes on as it was
+    return cudaSuccess;
+  });
+}
+
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t handle) {
   return with("cudaGraphLaunch", executables(), exec, [&](GraphExec& e) {
     Stream* const stream = stream_of(handle);

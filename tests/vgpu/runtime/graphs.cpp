@@ -6,6 +6,13 @@
 
 namespace trireme::vgpu {
 
+bool Graph::is_like(const Graph& other) const {
+  return devices == other.devices && nodes.size() == other.nodes.size() &&
+         std::equal(nodes.begin(), nodes.end(), other.nodes.begin(), [](const Node& a, const Node& b) {
+           return a.branch == b.branch && a.after == b.after;
+         });
+}
+
 bool Capture::are_joined(const std::vector<size_t>& waited_for) const {
   std::vector<bool> joined(graph.nodes.size());
   for (const size_t node : waited_for) joined[node] = true;

@@ -17,6 +17,9 @@ struct Running;
 
 // What was submitted to the streams of a capture.
 struct Graph {
+  // Whether an executable graph of this one may get the other's operations instead.
+  bool is_like(const Graph& other) const;
+
   struct Node {
     std::string name;
     std::function<bool(const Running&)> attempt;  // as of Streams::submit_joint
