@@ -18,6 +18,11 @@ void Stream::synchronize() const {
   }
 }
 
+bool Stream::is_done() const {
+  if constexpr (kHasCuda) return device_.is_cpu() || cuda::is_done(*cuda_);
+  return true;
+}
+
 DeviceStream::DeviceStream(Device device) : device_(device) {
   if (device.is_cpu()) return;
   CHECK(kHasCuda) << "this build has no CUDA";

@@ -21,6 +21,7 @@ class Stream {
   Device device() const { return device_; }
   // Returns when all work given so far is done.
   void synchronize() const;
+  bool is_done() const;
 
   // Of a CUDA device; what kernels/cuda/ launches with.
   cuda::StreamState* cuda() const { return cuda_; }

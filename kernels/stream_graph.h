@@ -14,10 +14,10 @@ namespace trireme {
 // memory must stay where it is, and only what lies in it may change from one launch to the next.
 class StreamGraph {
  public:
-  // Takes down what `give()` gives to `stream`, which is of a CUDA device, and to the streams that wait for it
-  // and that it waits for afterwards, instead of doing it.  Replaces what was taken down before: cheaply, where
-  // it is the same ops with other operands.  Meanwhile neither may the host wait for those streams, nor they
-  // for what came before.
+  // Takes down what `give()` gives to `stream`, which is of a CUDA device, and to the streams that wait for
+  // it and that it waits for afterwards, instead of doing it.  Replaces what was taken down before: cheaply,
+  // where it is the same ops with other operands.  Meanwhile neither may the host wait for those streams, nor
+  // they for what came before.
   template <typename Give>
   void record(Stream stream, Give give) {
     begin(stream);

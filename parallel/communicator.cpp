@@ -11,6 +11,14 @@ Traffic Traffic::operator-(const Traffic& before) const {
           .seconds_waited = seconds_waited - before.seconds_waited};
 }
 
+Traffic& Traffic::operator+=(const Traffic& more) {
+  num_calls += more.num_calls;
+  bytes_received += more.bytes_received;
+  seconds_busy += more.seconds_busy;
+  seconds_waited += more.seconds_waited;
+  return *this;
+}
+
 void Communicator::check_operand(const Tensor& x) const {
   CHECK(x || x.num_elements() == 0) << name() << ": a collective is given no tensor";
   CHECK(x.is_contiguous()) << name() << ": a collective needs contiguous memory, " << x.shape().to_string()

@@ -30,6 +30,7 @@ struct Traffic {
   double seconds_waited = 0.0;  // this rank stood in wait() or barrier(): the part that computing didn't hide
 
   Traffic operator-(const Traffic& before) const;
+  Traffic& operator+=(const Traffic& more);
 };
 
 // Every rank of the group calls the same collectives in the same order, as MPI and NCCL ask.  An operation

@@ -189,13 +189,8 @@ Mesh::Mesh(const MeshShape& shape, Communicator& world)
 
 Traffic Mesh::traffic(Axis axis) const {
   Traffic traffic = this->axis(axis).traffic();
-  if (axis == Axis::kPipeline) {
-    const Traffic back = pipeline_back().traffic();
-    traffic.num_calls += back.num_calls;
-    traffic.bytes_received += back.bytes_received;
-    traffic.seconds_busy += back.seconds_busy;
-    traffic.seconds_waited += back.seconds_waited;
-  }
+  if (axis == Axis::kPipeline) traffic += pipeline_back().traffic();
+  traffic += repeated_[static_cast<std::size_t>(axis)];
   return traffic;
 }
 

@@ -74,6 +74,8 @@ class Mesh {
   Communicator& tensor() const { return axis(Axis::kTensor); }
   // What went over an axis.
   Traffic traffic(Axis axis) const;
+  // Counts what a device sends of itself: again what it was told once.
+  void repeat(Axis axis, const Traffic& traffic) { repeated_[static_cast<std::size_t>(axis)] += traffic; }
   // One whole model, pp x tp: what is summed over it, such as the norm of gradients that each rank has a part
   // of, is the model's.
   Communicator& model() const { return *model_; }
@@ -84,6 +86,7 @@ class Mesh {
   std::array<std::unique_ptr<Communicator>, kAxes.size()> axes_;
   std::unique_ptr<Communicator> pipeline_back_;
   std::unique_ptr<Communicator> model_;
+  std::array<Traffic, kAxes.size()> repeated_;
 };
 
 }  // namespace trireme

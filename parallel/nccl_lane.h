@@ -84,7 +84,7 @@ struct NcclLane {
   }
   // The end of operation `number`, counted from 1, or of a later one.
   const Event& end_of(std::uint64_t number) const { return *ends[(number - 1) % ends.size()]; }
-  bool is_done() const { return num_operations == 0 || end_of(num_operations).is_reached(); }
+  bool is_done() const { return Stream(stream).is_done(); }
 };
 
 }  // namespace trireme

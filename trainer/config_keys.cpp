@@ -66,7 +66,8 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(run, device), one_of({"cpu", "cuda"}),
        "Where ranks compute; cuda takes one GPU for each.  A run may go on with the other."},
       {TRIREME_KEY(run, cuda_graph), any(),
-       "Tell a GPU all of a step's passes at once: faster where kernels are short, as of small models.  Takes "
+       "Tell a GPU all of a step's passes at once: faster where kernels are short, as of small models.  "
+       "Takes "
        "run.device = \"cuda\"."},
 
       {TRIREME_KEY(data, path), required(), "Folder of shards that `trireme prepare` wrote."},

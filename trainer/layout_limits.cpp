@@ -104,6 +104,12 @@ void check_cuda_graph(const Config& config, const MeshLayout& mesh) {
   if (config.parallel.zero >= 2)
     refuse_with("parallel.zero = " + std::to_string(config.parallel.zero) + ", whose memory comes and goes");
   if (mesh.size(Axis::kPipeline) > 1) refuse_with("parallel.pipeline, whose stages wait for each other");
+  if (mesh.size(Axis::kData) * mesh.size(Axis::kTensor) == 1) return;
+  // Graphs that talk to peers are recorded once: NCCL doesn't say that they can be updated.
+  if (config.model.kind == "encoder_decoder")
+    refuse_with("model.kind = \"encoder_decoder\", whose batches differ, on several ranks");
+  if (config.model.dropout > 0.0 || config.model.attention_dropout > 0.0)
+    refuse_with("dropout, whose masks differ at each step, on several ranks");
 }
 
 // Of what takes float32 for now.

@@ -173,9 +173,23 @@ void TrainingEngine::pass(std::int64_t step) {
 
 void TrainingEngine::pass_by_graph(std::int64_t step) {
   const std::optional<int> alike = task_->alike();
-  StreamGraph& graph = graphs_[static_cast<std::size_t>(alike.value_or(0))];
-  if (!graph || !alike) graph.record(stream_, [&] { pass(step); });
-  graph.launch(stream_);
+  RecordedPass& recorded = recorded_[static_cast<std::size_t>(alike.value_or(0))];
+  if (recorded.graph && alike) {
+    for (const Axis axis : kAxes) mesh_.repeat(axis, recorded.traffic[static_cast<std::size_t>(axis)]);
+  } else {
+    record(recorded, step);
+  }
+  recorded.graph.launch(stream_);
+}
+
+void TrainingEngine::record(RecordedPass& recorded, std::int64_t step) {
+  std::array<Traffic, kAxes.size()> before;
+  for (const Axis axis : kAxes) before[static_cast<std::size_t>(axis)] = mesh_.traffic(axis);
+  recorded.graph.record(stream_, [&] { pass(step); });
+  for (const Axis axis : kAxes) {
+    const auto i = static_cast<std::size_t>(axis);
+    recorded.traffic[i] = mesh_.traffic(axis) - before[i];
+  }
 }
 
 StepResult TrainingEngine::step(std::int64_t step) {
@@ -190,7 +204,8 @@ StepResult TrainingEngine::step(std::int64_t step) {
     pass(step);
   }
   result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
-  optimizer_.step(reducer_.sums(), squared_norm_1_, loss_2_.slice(0, 0, 1), result.learning_rate, step, stream_);
+  optimizer_.step(reducer_.sums(), squared_norm_1_, loss_2_.slice(0, 0, 1), result.learning_rate, step,
+                  stream_);
   if (!gatherer_) share_values();
   return result;
 }

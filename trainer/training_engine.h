@@ -80,9 +80,15 @@ class TrainingEngine {
   StepOutcome outcome();
 
  private:
+  struct RecordedPass {
+    StreamGraph graph;
+    std::array<Traffic, kAxes.size()> traffic;
+  };
+
   // What a step does to the batch that was read: all ranks' losses, gradient and its norm.
   void pass(std::int64_t step);
   void pass_by_graph(std::int64_t step);
+  void record(RecordedPass& recorded, std::int64_t step);
   void hold_values();
   // What hold_values() and the pass before have gathered.
   void drop_values();
@@ -101,8 +107,8 @@ class TrainingEngine {
   GradientNorm gradient_norm_;
   std::optional<ParametersInUse> all_in_use_;
   std::int64_t num_passes_ = 0;
-  std::array<StreamGraph, 2> graphs_;  // of passes, by what Task::alike() says
-  Tensor squared_norm_1_;  // of the last pass
+  std::array<RecordedPass, 2> recorded_;  // by what Task::alike() says
+  Tensor squared_norm_1_;                 // of the last pass
   Buffer loss_memory_;
   Tensor loss_2_;             // sums over the step, see Task
   std::int64_t targets_ = 0;  // of the last step

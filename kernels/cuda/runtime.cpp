@@ -129,6 +129,16 @@ cudaEvent_t handle(void* event) {
   return static_cast<cudaEvent_t>(event);
 }
 
+// What was asked for by a query.
+bool is_reached(cudaError_t query) {
+  if (query == cudaErrorNotReady) {
+    cudaGetLastError();  // which would give it to the next who asks
+    return false;
+  }
+  TRIREME_CUDA(query);
+  return true;
+}
+
 }  // namespace
 
 void* make_event(Device device) {
@@ -155,13 +165,11 @@ void synchronize_event(void* event) {
 }
 
 bool is_reached(void* event) {
-  const cudaError_t error = cudaEventQuery(handle(event));
-  if (error == cudaErrorNotReady) {
-    cudaGetLastError();  // which would give it to the next who asks
-    return false;
-  }
-  TRIREME_CUDA(error);
-  return true;
+  return is_reached(cudaEventQuery(handle(event)));
+}
+
+bool is_done(const StreamState& stream) {
+  return is_reached(cudaStreamQuery(stream.handle()));
 }
 
 void copy_rows(void* to, std::int64_t to_stride_bytes, const void* from, std::int64_t from_stride_bytes,

@@ -26,6 +26,7 @@ StreamState* make_stream(Device device);
 // Waits for the stream's work.
 void destroy(StreamState* stream);
 void synchronize(const StreamState& stream);
+bool is_done(const StreamState& stream);
 // Sets bytes to 0 in the order of the stream.
 void zero(void* data, std::int64_t size_bytes, const StreamState& stream);
 

@@ -2,11 +2,13 @@
 // when something is wrong.  On the virtual GPU where the build is for it, each rank with a device of its own.
 
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -126,16 +128,17 @@ class CudaProgram : public ::testing::Test {
     return found;
   }
 
+  static Words training_keys(int steps) {
+    return {"train.log_every=1",
+            "train.eval_every=0",
+            "train.eval_sequences=4",
+            "checkpoint.every=0",
+            "optim.warmup_steps=2",
+            "optim.schedule=constant",
+            "train.steps=" + std::to_string(steps)};
+  }
   static Words training(const std::string& directory, int steps) {
-    return Words{"train"} + tiny("text") + Words{"run.directory=" + directory,
-                                                 "train.steps=8",
-                                                 "train.log_every=1",
-                                                 "train.eval_every=0",
-                                                 "train.eval_sequences=4",
-                                                 "checkpoint.every=0",
-                                                 "optim.warmup_steps=2",
-                                                 "optim.schedule=constant",
-                                                 "train.steps=" + std::to_string(steps)};
+    return Words{"train"} + tiny("text") + training_keys(steps) + Words{"run.directory=" + directory};
   }
 
   static inline std::unique_ptr<TempDir> folder_;
@@ -299,6 +302,35 @@ TEST_F(CudaProgram, UsesTrainedModelsAsTheCpuDoes) {
   }
 }
 
+// The same kernels on the same numbers, so the same bits: recorded once, anew at each step where dropout or
+// the batches' shapes change what the device is told, and with NCCL's operations among them.
+TEST_F(CudaProgram, TrainsByGraphsAsWithoutThem) {
+  const Words text = tiny("text") + Words{"train.batch_sequences=4", "train.microbatch_sequences=2"};
+  const Words no_dropout = {"model.dropout=0"}, bfloat = {"train.dtype=bfloat16", "model.dropout=0"};
+  const std::vector<std::tuple<int, Words, Words>> cases = {
+      {1, text, {}},
+      {1, text, bfloat},
+      {1, tiny("pairs"), {"train.batch_tokens=80"}},
+      {2, text, no_dropout + Words{"parallel.tensor=2"}},
+      {2, text, no_dropout + Words{"parallel.data=2", "parallel.zero=1", "model.kind=encoder"}},
+  };
+  for (const auto& [ranks, model, changes] : cases) {
+    if (lacks(ranks)) GTEST_SKIP() << "needs several GPUs and NCCL";
+    const Words plain = Words{"train"} + model + training_keys(6) + changes + Words{"device=cuda"};
+    const std::string eager = runs_ / "eager", recorded = runs_ / "recorded";
+    for (const std::string& directory : {eager, recorded}) std::filesystem::remove_all(directory);
+    Ended ended = run(ranks, plain + Words{"run.directory=" + eager});
+    ASSERT_EQ(ended.code, 0) << ended.errors;
+    ended = run(ranks, plain + Words{"run.directory=" + recorded, "cuda_graph=true"},
+                {"TRIREME_VGPU_STREAMS=lazy", "TRIREME_VGPU_COUNTERS=1"});
+    ASSERT_EQ(ended.code, 0) << ended.errors;
+    EXPECT_EQ(losses(recorded), losses(eager)) << changes.size();
+    if (is_virtual()) {
+      EXPECT_NE(ended.errors.find("graph_launches 4"), std::string::npos) << ended.errors;
+    }
+  }
+}
+
 TEST_F(CudaProgram, PassesOverStepsThatAreNotFinite) {
   const Words exploding = {"device=cuda", "optim.learning_rate=1e30", "optim.warmup_steps=0",
                            "train.log_every=3"};
@@ -315,6 +347,10 @@ TEST_F(CudaProgram, SaysWhatItCannotDo) {
   const Ended ended = run(1, training(runs_ / "run", 2) + Words{"device=cuda", "train.eval_attention=2"});
   EXPECT_EQ(ended.code, 2);
   EXPECT_NE(ended.errors.find("train.eval_attention"), std::string::npos) << ended.errors;
+  const Ended recorded = run(1, training(runs_ / "run", 2) + Words{"cuda_graph=true"});
+  EXPECT_EQ(recorded.code, 2);
+  EXPECT_NE(recorded.errors.find("run.cuda_graph = true does not go with run.device"), std::string::npos)
+      << recorded.errors;
   if (!is_virtual()) return;
   const Ended few = run(4, training(runs_ / "run", 2) + Words{"device=cuda"}, {"TRIREME_VGPU_DEVICES=2"});
   EXPECT_EQ(few.code, 2);

@@ -124,12 +124,12 @@ bool make_progress(ncclComm& comm) {
     }
     case State::kLaunching: {
       std::vector<int> missing;
-      for (const auto& joint : comm.launching) {
-        for (const Part& part : joint->parts)
+      for (const Launch& launch : comm.launching) {
+        for (const Part& part : launch.parts)
           if (!is_connected(comm, part)) missing.push_back(part.peer);
       }
       if (!missing.empty()) return check_time(comm, "a connection", missing), false;
-      for (const auto& joint : std::exchange(comm.launching, {})) launch(joint);
+      for (const Launch& launch : std::exchange(comm.launching, {})) give_to_stream(launch);
       return true;
     }
     case State::kSplitting:
@@ -195,25 +195,7 @@ void begin_launch(ncclComm& comm, cudaStream_t stream, std::vector<Part> parts) 
   if (device != comm.device)
     give_up("other-device",
             text("'", comm.name, "' is of device ", comm.device, ", the stream of device ", device));
-  auto joint = std::make_shared<Joint>();
-  joint->comm = &comm;
-  joint->stream = stream;
-  joint->parts = std::move(parts);
-  for (const Part& part : joint->parts) {
-    const bool is_sent = part.call.kind == Call::Kind::kSend;
-    if (part.call.is_message()) {
-      const uint64_t number = (is_sent ? comm.num_sent : comm.num_received)[part.peer]++;
-      joint->numbers.push_back(number);
-      joint->awaited.push_back(
-          key_of(comm, is_sent ? Key::Kind::kWanted : Key::Kind::kSent, part.peer, number));
-      continue;
-    }
-    const uint64_t number = comm.num_collectives++;
-    joint->numbers.push_back(number);
-    for (int peer = 0; peer < comm.size(); ++peer)
-      if (peer != comm.rank) joint->awaited.push_back(key_of(comm, Key::Kind::kCollective, peer, number));
-  }
-  comm.launching.push_back(std::move(joint));
+  comm.launching.push_back({&comm, stream, std::move(parts)});
   comm.state = State::kLaunching;
   comm.began = Clock::now();
   comm.polls_left = comm.blocks ? 0 : kPolls;

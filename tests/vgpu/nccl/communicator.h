@@ -24,6 +24,7 @@ struct Part {
   void* to = nullptr;
 };
 
+struct Launch;
 struct Joint;
 
 }  // namespace trireme::vgpu
@@ -52,7 +53,7 @@ struct ncclComm {
   uint64_t num_splits = 0;
   std::map<int, uint64_t> num_sent, num_received;  // by peer
   std::set<std::pair<int, uint64_t>> connections;  // begun: peer, and 0 to it or 1 from it
-  std::vector<std::shared_ptr<trireme::vgpu::Joint>> launching;
+  std::vector<trireme::vgpu::Launch> launching;
   std::mutex mutex;  // of `pending`, from which any thread takes what it has completed
   std::set<std::shared_ptr<trireme::vgpu::Joint>> pending;
 
@@ -70,16 +71,22 @@ struct ncclComm {
 
 namespace trireme::vgpu {
 
-// What one group puts on one stream: everybody's part of it, which is done when everybody has come.
-struct Joint {
+// What one group gives to one stream.
+struct Launch {
   ncclComm* comm;
   cudaStream_t stream;
   std::vector<Part> parts;
+};
+
+// That, put into the stream: everybody's part of it, which is done when everybody has come.  Of a launch that
+// is captured there is one for each time that the graph is launched.
+struct Joint {
+  ncclComm* comm;
+  std::vector<Part> parts;
   std::vector<uint64_t> numbers;  // of the parts: which collective, or message to that peer
   std::vector<Key> awaited;
-  std::atomic<uint32_t> op = 0;
+  uint32_t op = 0;
   bool was_reached = false;
-  std::atomic<bool> is_done = false;
 };
 
 // Begin what NCCL begins; `advance` takes it further, in the way of ncclCommGetAsyncError.
@@ -87,8 +94,7 @@ ncclComm* join_mesh(const std::string& id, int rank, int size, const ncclConfig_
 void begin_split(ncclComm& comm, int color, int key, ncclComm** child, const ncclConfig_t* config);
 void begin_launch(ncclComm& comm, cudaStream_t stream, std::vector<Part> parts);
 ncclResult_t advance(ncclComm& comm);
-// Gives what a joint says to its stream.
-void launch(const std::shared_ptr<Joint>& joint);
+void give_to_stream(const Launch& launch);
 
 // What rank `from` says, and to say it.
 Key key_of(const ncclComm& comm, Key::Kind kind, int from, uint64_t number);

@@ -139,8 +139,42 @@ void complete_message(ncclComm& comm, const Part& part, uint64_t number, const P
     std::memcpy(places(part.to), frame.payload.data(), frame.payload.size());
 }
 
-int attempt(void* context, uint8_t* const* bytes) {
-  const std::shared_ptr<Joint> joint = *static_cast<std::shared_ptr<Joint>*>(context);
+// From here on peers are waited for.
+void* begin(void* context, uint32_t op) {
+  const auto& launch = *static_cast<const Launch*>(context);
+  ncclComm& comm = *launch.comm;
+  const auto joint = std::make_shared<Joint>();
+  joint->comm = &comm;
+  joint->parts = launch.parts;
+  joint->op = op;
+  for (const Part& part : joint->parts) {
+    const bool is_sent = part.call.kind == Call::Kind::kSend;
+    if (part.call.is_message()) {
+      const uint64_t number = (is_sent ? comm.num_sent : comm.num_received)[part.peer]++;
+      joint->numbers.push_back(number);
+      joint->awaited.push_back(
+          key_of(comm, is_sent ? Key::Kind::kWanted : Key::Kind::kSent, part.peer, number));
+      continue;
+    }
+    const uint64_t number = comm.num_collectives++;
+    joint->numbers.push_back(number);
+    for (int peer = 0; peer < comm.size(); ++peer)
+      if (peer != comm.rank) joint->awaited.push_back(key_of(comm, Key::Kind::kCollective, peer, number));
+  }
+  {
+    const std::lock_guard lock(comm.mutex);
+    comm.pending.insert(joint);
+  }
+  Network::get().expect(joint->awaited, op);
+  return new std::shared_ptr<Joint>(joint);
+}
+
+void end(void* begun) {
+  delete static_cast<std::shared_ptr<Joint>*>(begun);
+}
+
+int attempt(void* begun, uint8_t* const* bytes) {
+  const std::shared_ptr<Joint> joint = *static_cast<std::shared_ptr<Joint>*>(begun);
   ncclComm& comm = *joint->comm;
   if (!comm.was_aborted) {
     const Places places(*joint, bytes);
@@ -153,7 +187,6 @@ int attempt(void* context, uint8_t* const* bytes) {
                                                                         places);
     }
   }
-  joint->is_done = true;
   Network::get().forget(joint->awaited, joint->op);
   const std::lock_guard lock(comm.mutex);
   comm.pending.erase(joint);
@@ -161,7 +194,7 @@ int attempt(void* context, uint8_t* const* bytes) {
 }
 
 void release(void* context) {
-  delete static_cast<std::shared_ptr<Joint>*>(context);
+  delete static_cast<Launch*>(context);
 }
 
 const char* name_of(Call::Kind kind) {
@@ -180,28 +213,21 @@ std::string Call::to_string() const {
   return result;
 }
 
-void launch(const std::shared_ptr<Joint>& joint) {
-  ncclComm& comm = *joint->comm;
+void give_to_stream(const Launch& launch) {
+  ncclComm& comm = *launch.comm;
   std::vector<VgpuOperand> operands;
-  for (const Part& part : joint->parts)
+  for (const Part& part : launch.parts)
     for (const Memory& m : memory_of(comm, part))
       operands.push_back(
           {const_cast<void*>(m.begin), m.bytes, m.bytes, 1, int(m.is_written), int(m.is_read)});
-  {
-    const std::lock_guard lock(comm.mutex);
-    comm.pending.insert(joint);
-  }
-  const std::string name = std::string("nccl") + name_of(joint->parts[0].call.kind);
-  uint32_t op = 0;
+  const std::string name = std::string("nccl") + name_of(launch.parts[0].call.kind);
   const cudaError_t error =
-      vgpu_submit_joint(name.c_str(), joint->stream, operands.data(), int(operands.size()), attempt,
-                        new std::shared_ptr<Joint>(joint), release, &op);
+      vgpu_submit_joint(name.c_str(), launch.stream, operands.data(), int(operands.size()),
+                        {begin, attempt, end, release}, new Launch(launch));
   if (error != cudaSuccess) {
     comm.error = ncclUnhandledCudaError;
     comm.last_error = cudaGetErrorString(error);
   }
-  joint->op = op;
-  if (!joint->is_done) Network::get().expect(joint->awaited, op);
 }
 
 }  // namespace trireme::vgpu

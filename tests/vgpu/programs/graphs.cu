@@ -108,6 +108,7 @@ void update() {
   DeviceArray<float> data(kSize);
   PinnedArray out;
   CUDA(cudaMemset(data.get(), 0, kBytes));
+  CUDA(cudaDeviceSynchronize());
   const auto adds = [&](float value, int times) {
     CUDA(cudaStreamBeginCapture(s.main, cudaStreamCaptureModeRelaxed));
     for (int i = 0; i < times; ++i) add<<<2, 128, 0, s.main>>>(data.get(), value, kSize);

@@ -8,9 +8,8 @@ namespace trireme::vgpu {
 
 bool Graph::is_like(const Graph& other) const {
   return devices == other.devices && nodes.size() == other.nodes.size() &&
-         std::equal(nodes.begin(), nodes.end(), other.nodes.begin(), [](const Node& a, const Node& b) {
-           return a.branch == b.branch && a.after == b.after;
-         });
+         std::equal(nodes.begin(), nodes.end(), other.nodes.begin(),
+                    [](const Node& a, const Node& b) { return a.branch == b.branch && a.after == b.after; });
 }
 
 bool Capture::are_joined(const std::vector<size_t>& waited_for) const {
@@ -147,7 +146,7 @@ void Streams::launch(GraphExec& exec, Stream& stream) {
     Stream& branch = *exec.branches[node.branch];
     wait_for(branch, begin, begin_clock);
     for (const size_t before : node.after) wait_for(branch, done[before].first, done[before].second);
-    const OpId op = submit_joint(branch, node.name, node.attempt);
+    const OpId op = submit_joint(branch, node.name, node.begin);
     done.emplace_back(op, branch.clock_);
   }
   for (const Stream* const branch : exec.branches) wait_for(stream, branch->last_, branch->clock_);

@@ -15,6 +15,11 @@ namespace trireme::vgpu {
 class Stream;
 struct Running;
 
+// An operation's turn: whether it is done.  It comes again until it is.
+using Attempt = std::function<bool(const Running&)>;
+// An operation is put into a stream, as this one.
+using Begin = std::function<Attempt(OpId)>;
+
 // What was submitted to the streams of a capture.
 struct Graph {
   // Whether an executable graph of this one may get the other's operations instead.
@@ -22,9 +27,9 @@ struct Graph {
 
   struct Node {
     std::string name;
-    std::function<bool(const Running&)> attempt;  // as of Streams::submit_joint
-    size_t branch = 0;                            // the stream it was captured from
-    std::vector<size_t> after;                    // nodes, all of lower numbers
+    Begin begin;                // as of Streams::submit_joint
+    size_t branch = 0;          // the stream it was captured from
+    std::vector<size_t> after;  // nodes, all of lower numbers
   };
   std::vector<Node> nodes;
   std::vector<int> devices;  // by branch

@@ -35,9 +35,11 @@ void mark_written(const std::vector<Operand>& operands) {
   }
 }
 
-// `op` may be null.
+using Execute = std::function<bool(uint8_t* const*)>;
+
+// `begin` is called when it is put into the stream, and what it gives when it is its turn.
 cudaError_t submit(const char* name, cudaStream_t stream_handle, const VgpuOperand* asked, int num_operands,
-                   uint32_t* op, std::function<bool(uint8_t* const*)> attempt) {
+                   std::function<Execute(OpId)> begin) {
   return api_call(name, [&] {
     Stream* const stream = stream_of(stream_handle);
     if (!stream) return cudaErrorInvalidResourceHandle;
@@ -54,19 +56,20 @@ cudaError_t submit(const char* name, cudaStream_t stream_handle, const VgpuOpera
                 where_called());
       operands.push_back({operand, side});
     }
-    const auto run = [=, call = where_called(), checked = false](const Running& running) mutable {
-      if (!checked) check(operands, running, call);
-      checked = true;
-      std::vector<uint8_t*> bytes;
-      for (const Operand& operand : operands)
-        bytes.push_back(bytes_at(operand.side, operand.side.rows.begin));
-      if (!attempt(bytes.data())) return false;
-      mark_written(operands);
-      return true;
+    const auto begin_checked = [=, call = where_called()](OpId id) -> Attempt {
+      return [=, execute = begin(id), checked = false](const Running& running) mutable {
+        if (!checked) check(operands, running, call);
+        checked = true;
+        std::vector<uint8_t*> bytes;
+        for (const Operand& operand : operands)
+          bytes.push_back(bytes_at(operand.side, operand.side.rows.begin));
+        if (!execute(bytes.data())) return false;
+        mark_written(operands);
+        return true;
+      };
     };
     if (!stream->capture()) ++RuntimeState::get().counters.library_calls;
-    const OpId id = Streams::get().submit_joint(*stream, name, run);
-    if (op) *op = id;
+    Streams::get().submit_joint(*stream, name, begin_checked);
     return cudaSuccess;
   });
 }
@@ -79,18 +82,20 @@ using namespace trireme::vgpu;
 cudaError_t vgpu_submit(const char* name, cudaStream_t stream, const VgpuOperand* asked, int num_operands,
                         void (*execute)(void*, uint8_t* const*), void* context, void (*release)(void*)) {
   const std::shared_ptr<void> owner(context, release);
-  return submit(name, stream, asked, num_operands, nullptr, [=](uint8_t* const* bytes) {
+  const Execute once = [=](uint8_t* const* bytes) {
     execute(owner.get(), bytes);
     return true;
-  });
+  };
+  return submit(name, stream, asked, num_operands, [=](OpId) { return once; });
 }
 
 cudaError_t vgpu_submit_joint(const char* name, cudaStream_t stream, const VgpuOperand* asked,
-                              int num_operands, int (*attempt)(void*, uint8_t* const*), void* context,
-                              void (*release)(void*), uint32_t* op) {
-  const std::shared_ptr<void> owner(context, release);
-  return submit(name, stream, asked, num_operands, op,
-                [=](uint8_t* const* bytes) { return attempt(owner.get(), bytes) != 0; });
+                              int num_operands, VgpuJoint joint, void* context) {
+  const std::shared_ptr<void> owner(context, joint.release);
+  return submit(name, stream, asked, num_operands, [=](OpId op) -> Execute {
+    const std::shared_ptr<void> begun(joint.begin(owner.get(), op), joint.end);
+    return [=](uint8_t* const* bytes) { return joint.attempt(begun.get(), bytes) != 0; };
+  });
 }
 
 int vgpu_advance(uint32_t op) {

@@ -26,12 +26,20 @@ cudaError_t vgpu_submit(const char* name, cudaStream_t stream, const VgpuOperand
                         void (*execute)(void* context, uint8_t* const* bytes), void* context,
                         void (*release)(void* context));
 
-// The same for an operation that other processes take part in.  `attempt(context, bytes)` is called when it
-// is the operation's turn, and again and again until it returns other than 0; until then the stream stands.
-// Gives the operation's number in `op`.
+// An operation that other processes take part in.
+struct VgpuJoint {
+  // It is put into the stream, as operation `op`: once or, captured, at each launch of the graph.
+  void* (*begin)(void* context, uint32_t op);
+  // With what begin() gave: called when it is the operation's turn, and again and again until it returns
+  // other than 0; until then the stream stands.
+  int (*attempt)(void* begun, uint8_t* const* bytes);
+  void (*end)(void* begun);
+  void (*release)(void* context);
+};
+
+// The same for such an operation.
 cudaError_t vgpu_submit_joint(const char* name, cudaStream_t stream, const VgpuOperand* operands,
-                              int num_operands, int (*attempt)(void* context, uint8_t* const* bytes),
-                              void* context, void (*release)(void* context), uint32_t* op);
+                              int num_operands, VgpuJoint joint, void* context);
 // Goes on with the operation and what it waits for, as far as that can be done now; with 0: with all that is
 // submitted, where streams are eager.  -1: another thread is inside CUDA; 0: not yet all done; 1: done.
 int vgpu_advance(uint32_t op);

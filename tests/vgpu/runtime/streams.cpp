@@ -43,23 +43,22 @@ void Streams::order_after(Operation& op, const Stream& other) {
 }
 
 OpId Streams::submit(Stream& stream, const std::string& name, std::function<void(const Running&)> execute) {
-  return submit_joint(stream, name, [execute = std::move(execute)](const Running& running) {
+  const Attempt attempt = [execute = std::move(execute)](const Running& running) {
     execute(running);
     return true;
-  });
+  };
+  return submit_joint(stream, name, [attempt](OpId) { return attempt; });
 }
 
-OpId Streams::submit_joint(Stream& stream, const std::string& name,
-                           std::function<bool(const Running&)> attempt) {
+OpId Streams::submit_joint(Stream& stream, const std::string& name, Begin begin) {
   if (stream.capture_) {
     Graph& graph = stream.capture_->graph;
-    graph.nodes.push_back({name, std::move(attempt), stream.branch_, stream.captured_after_});
+    graph.nodes.push_back({name, std::move(begin), stream.branch_, stream.captured_after_});
     stream.captured_after_ = {graph.nodes.size() - 1};
     return 0;
   }
   Operation op;
   op.stream = &stream;
-  op.attempt = std::move(attempt);
   op.after = std::move(stream.waits_);
   stream.waits_.clear();
   op.clock = stream.clock_;
@@ -73,6 +72,7 @@ OpId Streams::submit_joint(Stream& stream, const std::string& name,
     order_after(op, *legacy);
   }
   const OpId id = Timeline::get().add(stream.index_, name, op.clock);
+  op.attempt = begin(id);
   stream.clock_ = op.clock;
   stream.last_ = id;
   stream.queue_.push_back(id);

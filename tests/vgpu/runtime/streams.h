@@ -68,9 +68,10 @@ class Streams {
 
   // Of a stream that is captured, the operation becomes a node of the graph.
   OpId submit(Stream& stream, const std::string& name, std::function<void(const Running&)> execute);
-  // An operation that may have to wait for another process: `attempt` is called, when it is the operation's
+  // An operation that may have to wait for another process: the attempt is called, when it is the operation's
   // turn, until it returns true.  What is behind it in its stream, or waits for that, stays pending as long.
-  OpId submit_joint(Stream& stream, const std::string& name, std::function<bool(const Running&)> attempt);
+  // `begin` is called when it is put into the stream: now or, captured, at each launch of the graph.
+  OpId submit_joint(Stream& stream, const std::string& name, Begin begin);
   // Executes what `op` needs as far as that can be done now (0: all that was submitted, if work is done when
   // it is submitted).  Whether all of it is done.
   bool advance(OpId op);
@@ -116,7 +117,7 @@ class Streams {
     Stream* stream = nullptr;
     Clock clock;
     std::vector<OpId> after;
-    std::function<bool(const Running&)> attempt;
+    Attempt attempt;
   };
 
   Streams();
