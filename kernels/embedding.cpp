@@ -60,9 +60,10 @@ void embedding_backward(Tensor dtoken_table_VC, Tensor dposition_table_PC, Tenso
                         Tensor positions_BT, float scale, Dropout dropout, Stream stream,
                         VocabularyPart part) {
   const OperandCheck check("embedding_backward", stream.device());
-  check.type_of_numbers("dx", dx_BTC);
-  check_embedding(check, dx_BTC, tokens_BT, dtoken_table_VC, dposition_table_PC, 0, positions_BT,
-                  DType::kFloat32, DType::kFloat32, dropout, part);
+  const DType dtype = check.type_of_numbers("dx", dx_BTC);
+  const DType token_dtype = dtoken_table_VC.dtype() == dtype ? dtype : DType::kFloat32;
+  check_embedding(check, dx_BTC, tokens_BT, dtoken_table_VC, dposition_table_PC, 0, positions_BT, token_dtype,
+                  DType::kFloat32, dropout, part);
   TRIREME_RUN(embedding_backward, stream)
   (dtoken_table_VC, dposition_table_PC, dx_BTC, tokens_BT, positions_BT, scale, dropout, stream, part);
 }

@@ -21,8 +21,10 @@ void embedding_forward(Tensor x_BTC, Tensor tokens_BT, Tensor token_table_VC, Te
                        Stream stream, VocabularyPart part = {});
 
 // Both tables' gradients +=, for first_position = 0; `dposition_table` may be empty.  Deterministic: each row
-// sums its tokens in batch order.  The tables' gradients are float32; on a CUDA device dx may be bfloat16. Of
-// a part of the vocabulary, tokens of other parts add nothing to its table.
+// sums its tokens in batch order.  The tables' gradients are float32.  On a CUDA device dx may be bfloat16, and
+// the token table's gradient with it, where it is rows of numbers that dx's were gathered from: a row that
+// several tokens add to is then rounded each time.  Of a part of the vocabulary, tokens of other parts add
+// nothing to its table.
 void embedding_backward(Tensor dtoken_table_VC, Tensor dposition_table_PC, Tensor dx_BTC, Tensor tokens_BT,
                         Tensor positions_BT, float scale, Dropout dropout, Stream stream,
                         VocabularyPart part = {});

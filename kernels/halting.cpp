@@ -22,7 +22,7 @@ void halting_forward(Tensor mean_NC, Tensor state_NC, Tensor weight_N, Tensor re
   check.operand("weight", weight_N, {n});
   check.operand("remainder", remainder_N, {n});
   check.operand("loops", loops_N, {n}, Layout::kContiguous, DType::kInt32);
-  check.operand("logit", logit_N, {n});
+  check.operand("logit", logit_N, {n}, Layout::kContiguous, dtype);
   CHECK(0 <= options.loop && options.loop < options.num_loops)
       << "halting_forward: loop " << options.loop << " of " << options.num_loops;
   if (options.loop > 0) check.operand("previous", previous_NC, state_NC.shape(), Layout::kContiguous, dtype);
@@ -37,7 +37,7 @@ void halting_backward(Tensor dlogit_N, Tensor dremainder_N, Tensor dstate_NC, Te
   const DType dtype = check.type_of_numbers("state", state_NC);
   check.num_dims("state", state_NC, 2);
   const Shape rows = {state_NC.dim(0)};
-  check.operand("dlogit", dlogit_N, rows);
+  check.operand("dlogit", dlogit_N, rows, Layout::kContiguous, dtype);
   check.operand("dremainder", dremainder_N, rows);
   check.operand("dstate", dstate_NC, state_NC.shape(), Layout::kContiguous, dtype);
   check.operand("dprevious", dprevious_NC, state_NC.shape(), Layout::kContiguous, dtype);

@@ -1,6 +1,7 @@
 // Adaptive computation time (Graves 2016) of the rows of a Transformer whose blocks are applied in a loop
 // (Universal Transformer, Dehghani et al. 2019): each row decides by itself after how many loops it is done.
-// Numbers are float32; on a CUDA device those of matrices may be bfloat16, all or none.
+// Numbers are float32; on a CUDA device those of matrices and logits, and their gradients, may be bfloat16,
+// all or none.  Probabilities, and what they add up to, are float32 always.
 #pragma once
 
 #include <cstdint>

@@ -52,20 +52,14 @@ void ParameterBuffer::add_replica(const Parameter& parameter, const Replica& rep
 
 void ParameterBuffer::allocate(ParameterMemory memory, Device device, DType of_passes) {
   CHECK(!values_) << "allocate() is called twice";
-  if (of_passes != DType::kFloat32 && memory != ParameterMemory::kNone) {
-    const MemoryLabel label("parameters");
-    operand_memory_ = Buffer(num_elements_ * size_bytes(of_passes), device);
-    operands_ = operand_memory_.tensor(of_passes, {num_elements_});
-    for (Parameter& parameter : parameters_) {
-      const std::int64_t end = parameter.offset + parameter.shape.num_elements();
-      parameter.operand = operands_.slice(0, parameter.offset, end).view(parameter.shape);
-    }
-  }
+  of_passes_ = of_passes;
   map(num_elements_, memory, Pages::kLarge, device);
 }
 
-void ParameterBuffer::round_values(Stream stream) {
-  if (operands_) convert(operands_, values_, stream);
+void ParameterBuffer::round_values(const FlatRange& range, Stream stream) {
+  if (operands_are_values()) return;
+  convert(padded_operands_.slice(0, range.begin, range.end), padded_values_.slice(0, range.begin, range.end),
+          stream);
 }
 
 void ParameterBuffer::shard(const ShardedLayout& layout) {
@@ -73,34 +67,45 @@ void ParameterBuffer::shard(const ShardedLayout& layout) {
   CHECK_EQ(layout.num_elements(), num_elements_);
   const Device device = gradients_.device();
   value_memory_ = {};
+  operand_memory_ = {};
   gradient_memory_ = {};
   map(layout.padded_elements(), ParameterMemory::kValuesAndGradients, Pages::kSmall, device);
   value_memory_.acquire(0, value_memory_.size_bytes(), Contents::kZeros);
+  if (!operands_are_values()) operand_memory_.acquire(0, operand_memory_.size_bytes(), Contents::kZeros);
 }
 
 void ParameterBuffer::map(std::int64_t padded_elements, ParameterMemory memory, Pages pages, Device device) {
-  const auto map_flat = [&](PagedBuffer& buffer, Tensor& padded, Tensor& flat, Tensor Parameter::*part) {
-    buffer = PagedBuffer(padded_elements * size_bytes(DType::kFloat32), pages, device);
-    padded = buffer.tensor(DType::kFloat32, {padded_elements});
-    flat = padded.slice(0, 0, num_elements_);
+  const auto map_flat = [&](PagedBuffer& buffer, DType dtype, Tensor& padded, Tensor Parameter::*part) {
+    buffer = PagedBuffer(padded_elements * size_bytes(dtype), pages, device);
+    padded = buffer.tensor(dtype, {padded_elements});
     for (Parameter& parameter : parameters_) {
       const std::int64_t end = parameter.offset + parameter.shape.num_elements();
-      parameter.*part = flat.slice(0, parameter.offset, end).view(parameter.shape);
+      parameter.*part = padded.slice(0, parameter.offset, end).view(parameter.shape);
     }
+    return padded.slice(0, 0, num_elements_);
   };
   if (memory == ParameterMemory::kNone) return;
   const MemoryLabel parameters("parameters");
-  map_flat(value_memory_, padded_values_, values_, &Parameter::value);
-  if (!operands_) {
+  values_ = map_flat(value_memory_, DType::kFloat32, padded_values_, &Parameter::value);
+  if (operands_are_values()) {
     for (Parameter& parameter : parameters_) parameter.operand = parameter.value;
+  } else {
+    map_flat(operand_memory_, of_passes_, padded_operands_, &Parameter::operand);
   }
   if (memory == ParameterMemory::kValues) return;
   const MemoryLabel gradients("gradients");
-  map_flat(gradient_memory_, padded_gradients_, gradients_, &Parameter::gradient);
+  gradients_ = map_flat(gradient_memory_, DType::kFloat32, padded_gradients_, &Parameter::gradient);
 }
 
 void ParameterBuffer::acquire_values(const FlatRange& range, Stream stream) {
   value_memory_.acquire(range.begin * kElementBytes, range.end * kElementBytes, Contents::kUndefined, stream);
+}
+
+void ParameterBuffer::acquire_operands(const FlatRange& range, Stream stream) {
+  if (operands_are_values()) return acquire_values(range, stream);
+  const std::int64_t element_bytes = size_bytes(of_passes_);
+  operand_memory_.acquire(range.begin * element_bytes, range.end * element_bytes, Contents::kUndefined,
+                          stream);
 }
 
 void ParameterBuffer::acquire_gradients(const FlatRange& range, Stream stream) {
@@ -111,12 +116,19 @@ void ParameterBuffer::release_values(const FlatRange& range, Stream stream) {
   value_memory_.release(range.begin * kElementBytes, range.end * kElementBytes, stream);
 }
 
+void ParameterBuffer::release_operands(const FlatRange& range, Stream stream) {
+  if (operands_are_values()) return release_values(range, stream);
+  const std::int64_t element_bytes = size_bytes(of_passes_);
+  operand_memory_.release(range.begin * element_bytes, range.end * element_bytes, stream);
+}
+
 void ParameterBuffer::release_gradients(const FlatRange& range, Stream stream) {
   gradient_memory_.release(range.begin * kElementBytes, range.end * kElementBytes, stream);
 }
 
 std::int64_t ParameterBuffer::resident_bytes() const {
-  return value_memory_.resident_bytes() + gradient_memory_.resident_bytes();
+  return value_memory_.resident_bytes() + operand_memory_.resident_bytes() +
+         gradient_memory_.resident_bytes();
 }
 
 FlatRange ParameterBuffer::range_of(std::string_view name_prefix) const {

@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/buffer.h"
 #include "kernels/paged_buffer.h"
 #include "kernels/stream.h"
 #include "kernels/tensor.h"
@@ -57,26 +56,32 @@ class ParameterBuffer {
   // Says that other ranks have elements of a parameter of this buffer, too.
   void add_replica(const Parameter& parameter, const Replica& replica);
 
-  // Makes the flat buffers, all zero.  Values and gradients are float32; passes may compute in bfloat16.
+  // Makes the flat buffers, all zero.  Values and gradients are float32; passes may compute in bfloat16, and
+  // operands are a buffer of their own then.
   void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {},
                 DType of_passes = DType::kFloat32);
-  // Brings the operands up to the values, after these have changed.
-  void round_values(Stream stream);
-  // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  Values are
-  // zero; gradients have memory when somebody acquires it.  REQUIRES: allocated with gradients.
+  DType type_of_operands() const { return of_passes_; }
+  bool operands_are_values() const { return of_passes_ == DType::kFloat32; }
+  // Brings operands of the range up to the values, after these have changed.  Nothing to do if they are
+  // these.
+  void round_values(const FlatRange& range, Stream stream);
+  // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  Values and
+  // operands are zero; gradients have memory when somebody acquires it.  REQUIRES: allocated with gradients.
   void shard(const ShardedLayout& layout);
-  // For work given to `stream` from here on, memory of elements [begin, end) of the padded values, undefined
-  // until somebody writes them, or of the gradients, zero; in both what is there already stays as it is.  On
-  // the CPU it comes by itself.
+  // For work given to `stream` from here on, memory of elements [begin, end) of the padded values or
+  // operands, undefined until somebody writes them, or of the gradients, zero; in all what is there already
+  // stays as it is.  On the CPU it comes by itself.
   void acquire_values(const FlatRange& range, Stream stream);
+  void acquire_operands(const FlatRange& range, Stream stream);
   void acquire_gradients(const FlatRange& range, Stream stream);
   // Gives it back after the work given to `stream`, see PagedBuffer.  REQUIRES: whole pages, after shard().
   void release_values(const FlatRange& range, Stream stream);
+  void release_operands(const FlatRange& range, Stream stream);
   void release_gradients(const FlatRange& range, Stream stream);
-  // What both take of the memory at this moment.
+  // What all of them take of the memory at this moment.
   std::int64_t resident_bytes() const;
 
-  // From here on values are in memory only while somebody says that they are used, see ParametersInUse.  The
+  // From here on operands are in memory only while somebody says that they are used, see ParametersInUse. The
   // gatherer, of these parameters, outlives their uses.
   void gather_by(ParameterGatherer* gatherer) { gatherer_ = gatherer; }
   // From the first to the last parameter whose name begins so; empty if there is none.
@@ -92,6 +97,7 @@ class ParameterBuffer {
   Tensor gradients() const { return gradients_; }
   // The same with the padding of shard().
   Tensor padded_values() const { return padded_values_; }
+  Tensor padded_operands() const { return operands_are_values() ? padded_values_ : padded_operands_; }
   Tensor padded_gradients() const { return padded_gradients_; }
   std::int64_t num_elements() const { return num_elements_; }      // with gaps
   std::int64_t num_parameters() const { return num_parameters_; }  // without
@@ -104,18 +110,19 @@ class ParameterBuffer {
   std::int64_t num_elements_ = 0;
   std::int64_t num_parameters_ = 0;
   ParameterGatherer* gatherer_ = nullptr;
+  DType of_passes_ = DType::kFloat32;
   PagedBuffer value_memory_;
+  PagedBuffer operand_memory_;  // where they are not the values
   PagedBuffer gradient_memory_;
-  Buffer operand_memory_;  // where they are not the values
-  Tensor operands_;
   Tensor padded_values_;
+  Tensor padded_operands_;  // so here
   Tensor padded_gradients_;
   Tensor values_;
   Tensor gradients_;
 };
 
-// While it lives, the values of a range of the flat buffers, or of a parameter, may be read.  Costs nothing
-// but where ranks share values.
+// While it lives, the operands of a range of the flat buffers, or of a parameter, may be read.  Costs nothing
+// but where ranks share them.
 class ParametersInUse {
  public:
   ParametersInUse(const ParameterBuffer& parameters, const FlatRange& range, Stream stream);

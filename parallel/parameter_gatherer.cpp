@@ -14,7 +14,7 @@ ParameterGatherer::ParameterGatherer(ParameterBuffer& parameters, Communicator& 
       communicator_(communicator),
       layout_(layout),
       buckets_(static_cast<std::size_t>(layout.num_buckets())) {
-  CHECK_EQ(parameters.padded_values().num_elements(), layout.padded_elements());
+  CHECK_EQ(parameters.padded_operands().num_elements(), layout.padded_elements());
   CHECK_EQ(communicator.size(), layout.num_ranks());
 }
 
@@ -82,18 +82,17 @@ void ParameterGatherer::unclaim(const FlatRange& range) {
 }
 
 Communicator::Ticket ParameterGatherer::gather(int bucket, Stream stream) {
-  const Tensor values = parameters_.padded_values();
+  const Tensor operands = parameters_.padded_operands();
   const auto [begin, end] = layout_.bucket(bucket);
   const auto [own_begin, own_end] = layout_.part(bucket, communicator_.rank());
-  parameters_.acquire_values({begin, end}, stream);
-  return communicator_.all_gather(values.slice(0, begin, end), values.slice(0, own_begin, own_end), stream);
+  parameters_.acquire_operands({begin, end}, stream);
+  return communicator_.all_gather(operands.slice(0, begin, end), operands.slice(0, own_begin, own_end),
+                                  stream);
 }
 
 void ParameterGatherer::drop_others(int bucket, Stream stream) {
-  const FlatRange all = layout_.bucket(bucket);
-  const FlatRange own = layout_.part(bucket, communicator_.rank());
-  parameters_.release_values({all.begin, own.begin}, stream);
-  parameters_.release_values({own.end, all.end}, stream);
+  for (const FlatRange& part : layout_.parts_of_others(bucket, communicator_.rank()))
+    parameters_.release_operands(part, stream);
 }
 
 void ParameterGatherer::keep_own(Stream stream) {

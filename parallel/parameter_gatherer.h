@@ -12,16 +12,16 @@ namespace trireme {
 
 class ParameterBuffer;
 
-// The flat values keep their addresses; of each bucket of the layout a rank has its own part in memory, and
-// the others' from use() to release() (ZeRO-3).  While one range is in use the next one, as long as it, is
-// gathered already: upwards or downwards, as the last two uses went.  Buckets that two ranges share are
-// gathered once for both, when their uses overlap or follow each other.
+// Of what passes compute with, the flat operands: they keep their addresses; of each bucket of the layout a
+// rank has its own part in memory, and the others' from use() to release() (ZeRO-3).  While one range is in
+// use the next one, as long as it, is gathered already: upwards or downwards, as the last two uses went.
+// Buckets that two ranges share are gathered once for both, when their uses overlap or follow each other.
 //
 // A rank's calls are the same in each microbatch, so a rank that has none to compute can repeat them.
 class ParameterGatherer {
  public:
-  // What was asked of the communicator, in order: buckets of values that were gathered, and of gradients that
-  // were summed.
+  // What was asked of the communicator, in order: buckets of operands that were gathered, and of gradients
+  // that were summed.
   struct Call {
     enum class Kind : std::uint8_t { kGather, kReduce } kind;
     int bucket;
@@ -30,11 +30,11 @@ class ParameterGatherer {
   // All outlive the gatherer.  REQUIRES: parameters.shard(layout), with parts of whole pages.
   ParameterGatherer(ParameterBuffer& parameters, Communicator& communicator, const ShardedLayout& layout);
 
-  // Work given to `stream` from here on sees the values of the range.
+  // Work given to `stream` from here on sees the operands of the range.
   void use(const FlatRange& range, Stream stream);
   // Once for each use(), of the same range.
   void release(const FlatRange& range);
-  // Drops what nobody uses.  Before values change.
+  // Drops what nobody uses.  Before operands change.
   void rest();
   // Drops all but this rank's parts, whoever wrote it, after the work given to `stream`; without one, after
   // all work of the device.  REQUIRES: nothing is in use.

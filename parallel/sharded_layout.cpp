@@ -45,6 +45,12 @@ FlatRange ShardedLayout::part_in_shard(int bucket) const {
   return {whole.begin / num_ranks_, whole.end / num_ranks_};
 }
 
+std::array<FlatRange, 2> ShardedLayout::parts_of_others(int bucket, int rank) const {
+  const FlatRange all = this->bucket(bucket);
+  const FlatRange own = part(bucket, rank);
+  return {FlatRange{all.begin, own.begin}, FlatRange{own.end, all.end}};
+}
+
 std::vector<FlatRange> ShardedLayout::parts_of(int rank) const {
   std::vector<FlatRange> parts;
   for (int bucket = 0; bucket < num_buckets_; ++bucket) {

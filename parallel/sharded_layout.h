@@ -1,6 +1,7 @@
 // Which part of a flat buffer each rank of the data axis owns, when optimizer state is sharded.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -21,9 +22,10 @@ namespace trireme {
 class ShardedLayout {
  public:
   static constexpr std::int64_t kAlignmentElements = 64;
-  // float32 elements of a page of PagedBuffer: with parts of whole pages each comes and goes by itself.
-  static std::int64_t page_elements(Device device) {
-    return PagedBuffer::page_bytes(device) / size_bytes(DType::kFloat32);
+  // Elements of a page of PagedBuffer: with parts of whole pages each comes and goes by itself.  Of several
+  // types the narrowest has most, and those are whole pages of the others, too.
+  static std::int64_t page_elements(Device device, DType dtype = DType::kFloat32) {
+    return PagedBuffer::page_bytes(device) / size_bytes(dtype);
   }
 
   // Buckets have about `bucket_elements`: that rounded up to `alignment` per rank; the first one may be
@@ -42,6 +44,8 @@ class ShardedLayout {
   // parts of all buckets one behind the other.
   FlatRange part(int bucket, int rank) const;
   FlatRange part_in_shard(int bucket) const;
+  // Of the bucket what lies before the rank's part, and behind it.
+  std::array<FlatRange, 2> parts_of_others(int bucket, int rank) const;
   // All that `rank` owns, in the flat buffer, without padding.
   std::vector<FlatRange> parts_of(int rank) const;
   // The buckets that `range` of the flat buffer touches, as [begin, end).

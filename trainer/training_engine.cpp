@@ -58,9 +58,10 @@ std::int64_t bucket_bytes(const ParallelConfig& config) {
 std::optional<ShardedLayout> make_shards(const ParallelConfig& config, ParameterBuffer& parameters,
                                          const Communicator& data) {
   if (config.zero == 0) return std::nullopt;
-  const ShardedLayout shards(parameters.num_elements(), data.size(),
-                             std::max<std::int64_t>(1, bucket_bytes(config) / size_bytes(DType::kFloat32)),
-                             ShardedLayout::page_elements(parameters.gradients().device()));
+  const ShardedLayout shards(
+      parameters.num_elements(), data.size(),
+      std::max<std::int64_t>(1, bucket_bytes(config) / size_bytes(DType::kFloat32)),
+      ShardedLayout::page_elements(parameters.gradients().device(), parameters.type_of_operands()));
   const MemoryLabel label("model", kFewerParameters);
   parameters.shard(shards);
   return shards;
@@ -114,46 +115,65 @@ TrainingEngine::TrainingEngine(const Config& config, Communicator& world, Device
 
 void TrainingEngine::initialize() {
   task_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), stream_);
+  share_values();
+}
+
+void TrainingEngine::share_values() {
+  drop_operands();
   if (gatherer_) gatherer_->keep_own(stream_);
+  drop_others_values();
+  update_operands();
 }
 
-void TrainingEngine::hold_values() {
-  if (gatherer_ && !all_in_use_)
-    all_in_use_.emplace(task_->parameters(), FlatRange{0, task_->parameters().num_elements()}, stream_);
-}
-
-void TrainingEngine::drop_values() {
+void TrainingEngine::drop_operands() {
   if (!gatherer_) return;
   all_in_use_.reset();
   gatherer_->rest();
 }
 
-std::vector<float> TrainingEngine::gather_values() {
-  hold_values();
-  return host_copy<float>(task_->parameters().values(), stream_);
-}
-
-Validation TrainingEngine::validate() {
-  hold_values();
-  task_->parameters().round_values(stream_);
-  return task_->validate();
-}
-
-void TrainingEngine::share_values() {
-  if (!shards_) return;
-  if (gatherer_) {
-    drop_values();
-    return gatherer_->keep_own(stream_);
+void TrainingEngine::drop_others_values() {
+  if (!shares_values()) return;
+  for (int bucket = 0; bucket < shards_->num_buckets(); ++bucket) {
+    for (const FlatRange& part : shards_->parts_of_others(bucket, mesh_.data().rank()))
+      task_->parameters().release_values(part, stream_);
   }
+}
+
+void TrainingEngine::update_operands() {
+  ParameterBuffer& parameters = task_->parameters();
+  if (!shards_) return parameters.round_values({0, parameters.num_elements()}, stream_);
+  for (const FlatRange& part : shards_->parts_of(mesh_.data().rank())) parameters.round_values(part, stream_);
+  if (!gatherer_) gather(parameters.padded_operands());
+}
+
+void TrainingEngine::gather(Tensor padded) {
   Communicator& data = mesh_.data();
-  const Tensor values = task_->parameters().padded_values();
   Communicator::Ticket last = 0;
   for (int bucket = 0; bucket < shards_->num_buckets(); ++bucket) {
     const auto [begin, end] = shards_->bucket(bucket);
     const auto [own_begin, own_end] = shards_->part(bucket, data.rank());
-    last = data.all_gather(values.slice(0, begin, end), values.slice(0, own_begin, own_end), stream_);
+    last = data.all_gather(padded.slice(0, begin, end), padded.slice(0, own_begin, own_end), stream_);
   }
   data.wait(last, stream_);
+}
+
+std::vector<float> TrainingEngine::gather_values() {
+  ParameterBuffer& parameters = task_->parameters();
+  if (shares_values()) {
+    drop_operands();
+    parameters.acquire_values({0, shards_->padded_elements()}, stream_);
+    gather(parameters.padded_values());
+  }
+  std::vector<float> values = host_copy<float>(parameters.values(), stream_);
+  drop_others_values();
+  return values;
+}
+
+Validation TrainingEngine::validate() {
+  ParameterBuffer& parameters = task_->parameters();
+  if (gatherer_ && !all_in_use_)
+    all_in_use_.emplace(parameters, FlatRange{0, parameters.num_elements()}, stream_);
+  return task_->validate();
 }
 
 void TrainingEngine::start(std::int64_t samples_consumed, std::int64_t steps, std::int64_t skipped_steps) {
@@ -166,7 +186,7 @@ void TrainingEngine::pass(std::int64_t step) {
   fill(loss_2_, 0.0F, stream_);
   task_->accumulate_gradients(loss_2_, reducer_, step, stream_);
   reducer_.finish(stream_);
-  drop_values();
+  drop_operands();
   squared_norm_1_ = gradient_norm_.squared(reducer_.sums(), stream_);
   sum_losses();
 }
@@ -193,8 +213,7 @@ void TrainingEngine::record(RecordedPass& recorded, std::int64_t step) {
 }
 
 StepResult TrainingEngine::step(std::int64_t step) {
-  drop_values();
-  task_->parameters().round_values(stream_);
+  drop_operands();
   StepResult result;
   result.size = task_->read_batch();
   targets_ = result.size.targets;
@@ -206,7 +225,7 @@ StepResult TrainingEngine::step(std::int64_t step) {
   result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
   optimizer_.step(reducer_.sums(), squared_norm_1_, loss_2_.slice(0, 0, 1), result.learning_rate, step,
                   stream_);
-  if (!gatherer_) share_values();
+  update_operands();
   return result;
 }
 

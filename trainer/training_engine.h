@@ -53,19 +53,21 @@ class TrainingEngine {
   AdamW& optimizer() { return optimizer_; }
 
   // How the data axis shares the rank's flat vectors, if parallel.zero >= 1: the optimizer's moments, and
-  // with 3 also the values, of which this rank has shards()->parts_of(mesh().data().rank()) alone, in place.
+  // the values unless passes need them, with 3 also what these need.  Of what is shared this rank has
+  // shards()->parts_of(mesh().data().rank()) alone, in place.
   const std::optional<ShardedLayout>& shards() const { return shards_; }
-  bool shares_values() const { return gatherer_.has_value(); }
+  bool shares_values() const { return shards_ && (gatherer_ || !task_->parameters().operands_are_values()); }
 
   // Draws the parameters' values.
   void initialize();
-  // Brings the ranks' parts together.  After the values, of this rank's parts at least, were written from
-  // outside.
+  // Makes of them what passes compute with.  After the values, of this rank's parts at least, were written
+  // from outside.
   void share_values();
   // All values of this rank's share of the parameters, laid out as in task().parameters(), in the host's
-  // memory; waits for them.
+  // memory; waits for them.  REQUIRES: between steps.
   std::vector<float> gather_values();
-  // Gathers values first, if ranks share them: sequences to validate on are not the same number on each rank.
+  // Gathers all that passes need first, if ranks share it: sequences to validate on are not the same number
+  // on each rank.
   Validation validate();
   // Memory that this rank's parameters, gradients and moments take at this moment.
   std::int64_t resident_bytes() const {
@@ -89,9 +91,14 @@ class TrainingEngine {
   void pass(std::int64_t step);
   void pass_by_graph(std::int64_t step);
   void record(RecordedPass& recorded, std::int64_t step);
-  void hold_values();
-  // What hold_values() and the pass before have gathered.
-  void drop_values();
+  // Of what validate() and the pass before have gathered.
+  void drop_operands();
+  // Of values that ranks share, what others have.
+  void drop_others_values();
+  // The operands, after this rank's values have changed.
+  void update_operands();
+  // All buckets of a padded flat vector.
+  void gather(Tensor padded);
   void sum_losses();
 
   const Config config_;

@@ -73,8 +73,8 @@ __global__ void __launch_bounds__(kThreads)
 constexpr int kClasses = 64;
 
 // gradient[rows.of(n)] += scale dropout(dx[n]), for all n.
-template <typename T, int kWidth>
-__global__ void __launch_bounds__(kThreads) add_rows(float* gradient, const T* dx, Rows rows, float scale,
+template <typename G, typename T, int kWidth>
+__global__ void __launch_bounds__(kThreads) add_rows(G* gradient, const T* dx, Rows rows, float scale,
                                                      DropoutMask dropout, std::int64_t num_rows, int width) {
   const int my_class = static_cast<int>(blockIdx.x) % kClasses;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
@@ -94,11 +94,11 @@ __global__ void __launch_bounds__(kThreads) add_rows(float* gradient, const T* d
 #pragma unroll
         for (int j = 0; j < kWidth; ++j) added[j] *= factors[j];
       }
-      float* const to = gradient + row * width + c;
+      G* const to = gradient + row * width + c;
       Floats<kWidth> sum = load_floats<kWidth>(to);
 #pragma unroll
       for (int j = 0; j < kWidth; ++j) sum[j] += scale * added[j];
-      store(to, pack<float>(sum));
+      store(to, pack<G>(sum));
     }
   }
 }
@@ -109,10 +109,17 @@ void add_rows_of(Tensor gradient, Tensor dx_BTC, const Rows& rows, float scale, 
   const std::int64_t num_rows = dx_BTC.dim(0) * dx_BTC.dim(1);
   const bool aligned =
       width * size_bytes(dx_BTC.dtype()) % 16 == 0 && are_aligned(gradient.raw_data(), dx_BTC.raw_data());
-  with_type_and_width(dx_BTC.dtype(), aligned, [&]<typename T, int kWidth>() {
-    launch(add_rows<T, kWidth>, {kClasses * divide_up(width, kThreads * kWidth), kThreads}, stream,
-           gradient.data<float>(), dx_BTC.data<T>(), rows, scale, DropoutMask(dropout), num_rows,
+  const auto run = [&]<typename G, typename T, int kWidth>() {
+    launch(add_rows<G, T, kWidth>, {kClasses * divide_up(width, kThreads * kWidth), kThreads}, stream,
+           gradient.data<G>(), dx_BTC.data<T>(), rows, scale, DropoutMask(dropout), num_rows,
            static_cast<int>(width));
+  };
+  with_type_and_width(dx_BTC.dtype(), aligned, [&]<typename T, int kWidth>() {
+    if (gradient.dtype() == DType::kFloat32) {
+      run.template operator()<float, T, kWidth>();
+    } else {
+      run.template operator()<T, T, kWidth>();
+    }
   });
 }
 

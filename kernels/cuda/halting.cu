@@ -35,7 +35,7 @@ struct Forward {
   float* remainder;
   std::int32_t* loops;
   const T* previous;  // null in the first loop
-  const float* logit;
+  const T* logit;
   std::int64_t num_rows;
   int width;
   std::int32_t ran;  // loops, when this one is done
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kWarpSize* kRowsPerBlock) mix_states(const For
   const bool is_first = p.ran == 1;
   const bool has_halted = !is_first && p.loops[row] > 0;
   const float remainder = is_first ? 1.0F : p.remainder[row];
-  const float probability = sigmoid(p.logit[row]);
+  const float probability = sigmoid(load_floats<1>(p.logit + row)[0]);
   const bool halts = p.is_last || 1.0F - remainder + probability > p.threshold;
   const float weight = has_halted ? 0.0F : halts ? remainder : probability;
   __syncwarp();  // all lanes have read
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kWarpSize* kRowsPerBlock) mix_states(const For
 
 template <typename T>
 struct Backward {
-  float* dlogit;
+  T* dlogit;
   float* dremainder;
   T* dstate;
   T* dprevious;
@@ -119,7 +119,8 @@ __global__ void __launch_bounds__(kWarpSize* kRowsPerBlock) mix_states_backward(
   if (threadIdx.x > 0) return;
   const bool halts = p.loops[row] == p.ran;
   // The weight of a loop that isn't the row's last is p, by which the remainder of the last one falls.
-  p.dlogit[row] = had_halted || halts ? 0.0F : (dweight - p.dremainder[row]) * weight * (1.0F - weight);
+  const float dlogit = had_halted || halts ? 0.0F : (dweight - p.dremainder[row]) * weight * (1.0F - weight);
+  store(p.dlogit + row, pack<T>(Floats<1>{{dlogit}}));
   if (halts) p.dremainder[row] = dweight + p.dponder[row];
 }
 
@@ -155,7 +156,7 @@ void halting_forward(Tensor mean_NC, Tensor state_NC, Tensor weight_N, Tensor re
                               .remainder = remainder_N.data<float>(),
                               .loops = loops_N.data<std::int32_t>(),
                               .previous = options.loop > 0 ? previous_NC.data<T>() : nullptr,
-                              .logit = logit_N.data<float>(),
+                              .logit = logit_N.data<T>(),
                               .num_rows = state_NC.dim(0),
                               .width = static_cast<int>(state_NC.dim(1)),
                               .ran = static_cast<std::int32_t>(options.loop + 1),
@@ -171,7 +172,7 @@ void halting_backward(Tensor dlogit_N, Tensor dremainder_N, Tensor dstate_NC, Te
   const bool is_aligned = rows_are_aligned(state_NC, dstate_NC.raw_data(), dprevious_NC.raw_data(),
                                            dmean_NC.raw_data(), state_NC.raw_data());
   with_type_and_width(state_NC.dtype(), is_aligned, [&]<typename T, int kWidth>() {
-    const Backward<T> operands{.dlogit = dlogit_N.data<float>(),
+    const Backward<T> operands{.dlogit = dlogit_N.data<T>(),
                                .dremainder = dremainder_N.data<float>(),
                                .dstate = dstate_NC.data<T>(),
                                .dprevious = dprevious_NC.data<T>(),

@@ -12,7 +12,7 @@ TEST(ParameterBuffer, PassesComputeWithTheValuesThemselvesOrTheirRounding) {
     const Parameter& second = parameters.add("second", Shape{5, 7}, Initializer::normal(1.0F), true);
     parameters.allocate(ParameterMemory::kValuesAndGradients, {}, dtype);
     parameters.initialize(1);
-    parameters.round_values({});
+    parameters.round_values({0, parameters.num_elements()}, {});
     for (const Parameter* const parameter : {&first, &second}) {
       ASSERT_EQ(parameter->operand.dtype(), dtype);
       ASSERT_EQ(parameter->operand.shape(), parameter->shape);

@@ -33,7 +33,7 @@ Device device_of_tests() {
   return name != nullptr && std::string_view(name) == "cuda" ? Device{DeviceType::kCuda, 0} : Device{};
 }
 
-// Rank 0 of two.  The other one has the values that `truth` has, and gradients of 1.
+// Rank 0 of two.  The other one has the operands that `truth` has, and gradients of 1.
 class WithAnActor final : public Communicator {
  public:
   WithAnActor(const ParameterBuffer& parameters, Tensor truth, Tensor ones, Device device)
@@ -50,14 +50,17 @@ class WithAnActor final : public Communicator {
   Ticket all_gather(Tensor out, Tensor x, Stream stream) override {
     begin(stream);
     const std::int64_t part = x.num_elements();
-    const std::int64_t at = out.data<float>() - parameters_.padded_values().data<float>();
-    copy(read(part), x, stream_);
+    const Tensor all = parameters_.padded_operands();
+    const std::int64_t at =
+        (static_cast<const char*>(out.raw_data()) - static_cast<const char*>(all.raw_data())) /
+        size_bytes(all.dtype());
+    copy(read(part, x.dtype()), x, stream_);
     copy(out.slice(0, part, 2 * part), truth_.slice(0, at + part, at + 2 * part), stream_);
     return end();
   }
   Ticket reduce_scatter(Tensor out, Tensor x, ReduceOp, Stream stream) override {
     begin(stream);
-    copy(read(x.num_elements()), x, stream_);
+    copy(read(x.num_elements(), x.dtype()), x, stream_);
     accumulate(out, ones_.slice(0, 0, out.num_elements()), stream_);
     return end();
   }
@@ -88,7 +91,7 @@ class WithAnActor final : public Communicator {
     return events_.size();
   }
   // Where what is sent goes.
-  Tensor read(std::int64_t elements) const { return read_memory_.tensor(DType::kFloat32, {elements}); }
+  Tensor read(std::int64_t elements, DType dtype) const { return read_memory_.tensor(dtype, {elements}); }
 
   const ParameterBuffer& parameters_;
   const Tensor truth_;
@@ -100,12 +103,13 @@ class WithAnActor final : public Communicator {
   std::deque<Event> events_;  // by ticket, from 1
 };
 
-class ReleasedMemory : public ::testing::Test {
+// By the type of passes.
+class ReleasedMemory : public ::testing::TestWithParam<DType> {
  protected:
   static constexpr int kLayers = 12;
   static constexpr int kMicrobatches = 2;
 
-  // What the device's work will have seen of values, in the host's memory.
+  // What the device's work will have seen of operands, in the host's memory.
   struct Seen {
     const Parameter* parameter;
     Buffer copy;
@@ -119,19 +123,20 @@ class ReleasedMemory : public ::testing::Test {
       parameters_.add(name + ".bias", {100 + i}, Initializer::constant(0.0F), false);
       layers_.push_back(parameters_.range_of(name + "."));
     }
-    parameters_.allocate(ParameterMemory::kValuesAndGradients, device_);
+    parameters_.allocate(ParameterMemory::kValuesAndGradients, device_, dtype_);
     layout_.emplace(parameters_.num_elements(), 2, page_elements_ * 2, page_elements_);
     parameters_.shard(*layout_);
     const std::int64_t size = layout_->padded_elements();
     std::vector<float> numbers(static_cast<std::size_t>(size));
     std::iota(numbers.begin(), numbers.end(), 1.0F);
-    truth_ = Buffer(size * kFloatBytes, device_);
+    truth_ = Buffer(size * size_bytes(dtype_), device_);
     ones_ = Buffer(size * kFloatBytes, device_);
-    const Tensor truth = truth_.tensor(DType::kFloat32, {size});
+    const Tensor truth = truth_.tensor(dtype_, {size});
     const Tensor ones = ones_.tensor(DType::kFloat32, {size});
-    copy(truth, Tensor(numbers.data(), DType::kFloat32, {size}), stream_);
     fill(ones, 1.0F, stream_);
-    copy(parameters_.padded_values(), truth, stream_);
+    copy(parameters_.padded_values(), Tensor(numbers.data(), DType::kFloat32, {size}), stream_);
+    parameters_.round_values({0, size}, stream_);
+    copy(truth, parameters_.padded_operands(), stream_);
     communicator_.emplace(parameters_, truth, ones, device_);
     gatherer_.emplace(parameters_, *communicator_, *layout_);
     parameters_.gather_by(&*gatherer_);
@@ -139,13 +144,17 @@ class ReleasedMemory : public ::testing::Test {
         parameters_, *communicator_,
         scatter_buckets_and_release(parameters_, *communicator_, *layout_, DType::kFloat32, *gatherer_));
     gatherer_->keep_own(stream_);
+    for (int bucket = 0; bucket < layout_->num_buckets(); ++bucket) {
+      for (const FlatRange& others : layout_->parts_of_others(bucket, 0))
+        parameters_.release_values(others, stream_);
+    }
   }
   ~ReleasedMemory() override { Stream(stream_).synchronize(); }
 
   void see(const Parameter& parameter) {
     const std::int64_t size = parameter.shape.num_elements();
-    seen_.push_back({&parameter, Buffer::pinned_for(device_, size * kFloatBytes)});
-    copy(seen_.back().copy.tensor(DType::kFloat32, {size}), parameter.value.view({size}), stream_);
+    seen_.push_back({&parameter, Buffer::pinned_for(device_, size * size_bytes(dtype_))});
+    copy(seen_.back().copy.tensor(dtype_, {size}), parameter.operand.view({size}), stream_);
   }
 
   // A layer's gradients of every microbatch are its ones.
@@ -176,7 +185,8 @@ class ReleasedMemory : public ::testing::Test {
   }
 
   const Device device_ = device_of_tests();
-  const std::int64_t page_elements_ = ShardedLayout::page_elements(device_);
+  const DType dtype_ = GetParam();
+  const std::int64_t page_elements_ = ShardedLayout::page_elements(device_, dtype_);
   DeviceStream stream_{device_};
   ParameterBuffer parameters_;
   std::vector<FlatRange> layers_;
@@ -190,15 +200,21 @@ class ReleasedMemory : public ::testing::Test {
   std::int64_t most_resident_ = 0;
 };
 
-TEST_F(ReleasedMemory, ValuesAndSumsAreThoseOfWholeOnes) {
+TEST_P(ReleasedMemory, OperandsAndSumsAreThoseOfWholeOnes) {
   for (int i = 0; i < 2; ++i) {
     step();
     Stream(stream_).synchronize();
     ASSERT_EQ(seen_.size(), 2 * 2 * kLayers * kMicrobatches);
     for (const auto& [parameter, copy] : seen_) {
-      const float* const values = static_cast<const float*>(copy.data());
-      for (std::int64_t n = 0; n < parameter->shape.num_elements(); ++n)
-        ASSERT_EQ(values[n], static_cast<float>(parameter->offset + n + 1)) << parameter->name;
+      for (std::int64_t n = 0; n < parameter->shape.num_elements(); ++n) {
+        const auto number = static_cast<float>(parameter->offset + n + 1);
+        if (dtype_ == DType::kFloat32) {
+          ASSERT_EQ(static_cast<const float*>(copy.data())[n], number) << parameter->name;
+        } else {
+          ASSERT_EQ(static_cast<const Bfloat16*>(copy.data())[n].bits, Bfloat16(number).bits)
+              << parameter->name;
+        }
+      }
     }
     seen_.clear();
     for (const FlatRange& part : reducer_->owned()) {
@@ -215,15 +231,18 @@ TEST_F(ReleasedMemory, ValuesAndSumsAreThoseOfWholeOnes) {
   }
 }
 
-// Between steps a rank has its halves.  In a step come on top the values of two layers with their borders,
+// Between steps a rank has its halves.  In a step come on top the operands of two layers with their borders,
 // and the gradients of the buckets that two layers touch; whatever is given back serves again.
-TEST_F(ReleasedMemory, ThereIsNoMoreThanIsUsed) {
-  const std::int64_t own = layout_->elements_per_rank() * kFloatBytes;
+TEST_P(ReleasedMemory, ThereIsNoMoreThanIsUsed) {
+  const std::int64_t of_sums = layout_->elements_per_rank() * kFloatBytes;
+  const std::int64_t of_copies =
+      dtype_ == DType::kFloat32 ? 0 : layout_->elements_per_rank() * size_bytes(dtype_);
+  const std::int64_t own = of_sums + of_copies;
   EXPECT_EQ(parameters_.resident_bytes(), own);
-  EXPECT_EQ(reducer_->resident_bytes(), device_.is_cpu() ? 0 : own);
+  EXPECT_EQ(reducer_->resident_bytes(), device_.is_cpu() ? 0 : of_sums);
   step();
   EXPECT_EQ(parameters_.resident_bytes(), own);
-  EXPECT_EQ(reducer_->resident_bytes(), own);
+  EXPECT_EQ(reducer_->resident_bytes(), of_sums);
   const std::int64_t bucket = layout_->bucket(0).size() * kFloatBytes;
   EXPECT_LE(most_resident_, own + 5 * bucket);
   Stream(stream_).synchronize();
@@ -234,6 +253,9 @@ TEST_F(ReleasedMemory, ThereIsNoMoreThanIsUsed) {
   EXPECT_LE(PagedBuffer::pooled_bytes(device_), most_resident_ - own + bucket);
   EXPECT_LE(most_resident_ - own, parameters_.num_elements() * kFloatBytes * 2 / 3);
 }
+
+INSTANTIATE_TEST_SUITE_P(OfPasses, ReleasedMemory, testing::Values(DType::kFloat32, DType::kBfloat16),
+                         [](const auto& test) { return std::string(name(test.param)); });
 
 }  // namespace
 }  // namespace trireme

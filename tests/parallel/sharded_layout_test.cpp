@@ -1,6 +1,7 @@
 #include "parallel/sharded_layout.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -21,6 +22,7 @@ TEST(ShardedLayoutTest, CutsBucketsFromTheEnd) {
   EXPECT_EQ(layout.bucket(2), (FlatRange{640, 1024}));
   EXPECT_EQ(layout.part(2, 1), (FlatRange{832, 1024}));
   EXPECT_EQ(layout.part_in_shard(2), (FlatRange{320, 512}));
+  EXPECT_EQ(layout.parts_of_others(2, 1), (std::array{FlatRange{640, 832}, FlatRange{1024, 1024}}));
   EXPECT_EQ(layout.buckets_of({0, 256}), (FlatRange{0, 1}));
   EXPECT_EQ(layout.buckets_of({255, 257}), (FlatRange{0, 2}));
   EXPECT_EQ(layout.buckets_of({0, 1000}), (FlatRange{0, 3}));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/cross_entropy.h"
+#include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/gated_activation.h"
 #include "kernels/rope.h"
@@ -186,6 +187,39 @@ TEST(CudaRows, EmbeddingOfParts) {
   }
   whole.expect_near(sum, 0.0, "sum of parts");
   dparts.expect_near(dwhole.doubles(), 0.0, "dtoken_table");
+}
+
+// To gather rows is to embed their numbers by a table that is the rows; back, each gets what was taken of it,
+// and nothing is rounded where no row is taken twice.
+TEST(CudaRows, EmbeddingGathersRowsAndSpreadsTheirGradients) {
+  struct Case {
+    std::int64_t c;
+    reference::Tokens rows;
+  };
+  for (const Case& c : {Case{64, {3, 149, 0, 77}}, Case{33, {5, 1, 148}}, Case{520, {9}}}) {
+    SCOPED_TRACE(testing::Message() << c.rows.size() << " rows of " << c.c);
+    const auto m = static_cast<std::int64_t>(c.rows.size());
+    const Operand rows = Operand::of(c.rows, {m, 1});
+    const Operand hidden = Operand::random({150, c.c}, 1, 1.0, {}, kBf16);
+    const Operand gathered = Operand::poisoned({m, 1, c.c}, {}, kBf16);
+    embedding_forward(gathered, rows, hidden, {}, 0, {}, 1.0F, {}, test_stream());
+    const Operand dgathered = Operand::random({m, 1, c.c}, 2, 1.0, {}, kBf16);
+    const Operand dhidden = Operand::poisoned({150, c.c}, {}, kBf16);
+    fill(dhidden, 0.0F, test_stream());
+    embedding_backward(dhidden, {}, dgathered, rows, {}, 1.0F, {}, test_stream());
+    const Array all = hidden.doubles(), gradient = dgathered.doubles();
+    Array expected = reference::zeros(m * c.c), expected_gradient = reference::zeros(150 * c.c);
+    for (std::int64_t i = 0; i < m * c.c; ++i) {
+      const std::int64_t from = c.rows[static_cast<std::size_t>(i / c.c)] * c.c + i % c.c;
+      at(expected, i) = at(all, from);
+      at(expected_gradient, from) = at(gradient, i);
+    }
+    gathered.expect_near(expected, 0.0, "gathered");
+    dhidden.expect_near(expected_gradient, 0.0, "dhidden");
+    embedding_backward(dhidden, {}, dgathered, rows, {}, 0.5F, {}, test_stream());  // +=
+    for (double& number : expected_gradient) number = rounded(1.5 * number, kBf16);
+    dhidden.expect_near(expected_gradient, 0.0, "dhidden, twice");
+  }
 }
 
 // More rows than classes that they are dealt out in, tokens that occur often, and tables of either type.
