@@ -289,6 +289,8 @@ TEST_F(CudaProgram, UsesTrainedModelsAsTheCpuDoes) {
   const Words commands[] = {
       {"generate", text, "--prompt", "Ship ", "--tokens", "12", "--temperature", "0"},
       {"generate", text, "--prompt", "Ship ", "--tokens", "12", "--top-k", "5", "--seed", "3"},
+      {"generate", text, "--tokens", "12", "--temperature", "1.5", "--seed", "4"},
+      {"generate", text, "--tokens", "12", "--temperature", "0.7", "--top-k", "40", "--top-p", "0.8"},
       {"evaluate", text, "--sequences", "3"},
       {"evaluate", pairs, "--sequences", "4", "--beam", "3"}};
   for (const Words& command : commands) {
