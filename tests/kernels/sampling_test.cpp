@@ -156,7 +156,7 @@ TEST(SampleTokens, OfWhatIsNotFinite) {
 
 // Probabilities 0.5, 0.25, 0.15, 0.1 of tokens 2, 0, 3, 1.
 std::map<std::int32_t, double> frequencies(const SamplingOptions& options) {
-  constexpr std::int64_t kDraws = 1500;
+  constexpr std::int64_t kDraws = 600;
   const std::vector<float> row = {std::log(0.25F), std::log(0.10F), std::log(0.50F), std::log(0.15F)};
   Operand logits = Operand::zeros({kDraws, 4});
   for (std::int64_t i = 0; i < 4 * kDraws; ++i) logits.set(i, row[static_cast<std::size_t>(i % 4)]);
@@ -167,13 +167,13 @@ std::map<std::int32_t, double> frequencies(const SamplingOptions& options) {
 
 TEST(SampleTokens, FollowsTheProbabilities) {
   auto seen = frequencies({.seed = 1});
-  EXPECT_NEAR(seen[2], 0.50, 0.04);
-  EXPECT_NEAR(seen[0], 0.25, 0.04);
-  EXPECT_NEAR(seen[3], 0.15, 0.04);
-  EXPECT_NEAR(seen[1], 0.10, 0.04);
+  EXPECT_NEAR(seen[2], 0.50, 0.06);
+  EXPECT_NEAR(seen[0], 0.25, 0.06);
+  EXPECT_NEAR(seen[3], 0.15, 0.06);
+  EXPECT_NEAR(seen[1], 0.10, 0.06);
   seen = frequencies({.top_p = 0.6, .seed = 3});
   EXPECT_EQ(seen.size(), 2U);
-  EXPECT_NEAR(seen[2], 2.0 / 3, 0.04);
+  EXPECT_NEAR(seen[2], 2.0 / 3, 0.06);
   EXPECT_EQ(frequencies({.top_p = 0.49}).size(), 1U);
 }
 
