@@ -178,8 +178,9 @@ class BeamSearch {
     const std::int64_t first_row = (&sentence - sentences_.data()) * options_.beam;
     const auto beam = static_cast<std::size_t>(options_.beam);
     std::vector<Candidate>& best = sentence.candidates;
-    std::sort(best.begin(), best.end());
-    if (best.size() > 2 * beam) best.resize(2 * beam);
+    const std::size_t kept = std::min(best.size(), 2 * beam);
+    std::partial_sort(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(kept), best.end());
+    best.resize(kept);
     std::vector<Hypothesis> next;
     std::size_t rank = 0;
     for (const Candidate& candidate : best) {

@@ -1,21 +1,14 @@
 #include "kernels/top_k.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/place.h"
 #include "kernels/cpu/scratch.h"
 
 TRIREME_BEGIN_ISA
-
-struct Logit {
-  float value;
-  std::int32_t token;
-};
-
-inline float number(float x) {
-  return x == x ? x : -__builtin_inff();
-}
 
 // Whether any of [v, v + count) is above the bound.
 inline bool any_above(const float* row, std::int64_t count, float bound) {
@@ -25,24 +18,37 @@ inline bool any_above(const float* row, std::int64_t count, float bound) {
   return above != 0;
 }
 
-// The k likeliest, in any order.
-inline void find_likeliest(Logit* best, std::int64_t k, const float* row, std::int64_t width) {
-  const auto likelier = [](const Logit& a, const Logit& b) {
-    return a.value != b.value ? a.value > b.value : a.token < b.token;
-  };
-  for (std::int64_t v = 0; v < k; ++v) best[v] = {number(row[v]), static_cast<std::int32_t>(v)};
-  std::make_heap(best, best + k, likelier);  // the least likely first
-  constexpr std::int64_t kRange = 128;
-  for (std::int64_t begin = k; begin < width; begin += kRange) {
+constexpr std::int64_t kRange = 64;  // of logits that are looked at together
+
+constexpr std::int64_t room_for(std::int64_t k) {
+  return 2 * k + 4 * kRange;
+}
+
+// Leaves the k likeliest in front, the last of them behind the others.
+inline void keep(std::uint64_t* places, std::int64_t k, std::int64_t count) {
+  if (count > k) std::nth_element(places, places + k - 1, places + count, std::greater<>());
+}
+
+// The k likeliest, in any order.  Collects, in room for more than k, what is likelier than the k-th so far.
+inline void find_likeliest(std::uint64_t* places, std::int64_t k, const float* row, std::int64_t width) {
+  std::int64_t count = 0;
+  bool is_bounded = false;
+  float bound = 0.0F;
+  for (std::int64_t begin = 0; begin < width; begin += kRange) {
     const std::int64_t end = std::min(begin + kRange, width);
-    if (!any_above(row + begin, end - begin, best->value)) continue;
+    if (is_bounded && !any_above(row + begin, end - begin, bound)) continue;
     for (std::int64_t v = begin; v < end; ++v) {
-      if (!(row[v] > best->value)) continue;
-      std::pop_heap(best, best + k, likelier);
-      best[k - 1] = {row[v], static_cast<std::int32_t>(v)};
-      std::push_heap(best, best + k, likelier);
+      places[count] = place_of(row[v], v);
+      count += static_cast<std::int64_t>(!is_bounded || row[v] > bound);
     }
+    if (count + kRange <= room_for(k)) continue;
+    keep(places, k, count);
+    count = k;
+    is_bounded = true;
+    bound = row[token_at(places[k - 1])];
+    if (bound != bound) bound = -__builtin_inff();
   }
+  keep(places, k, count);
 }
 
 void top_k(Tensor values_NK, Tensor tokens_NK, Tensor logits_NV, Stream) {
@@ -51,15 +57,14 @@ void top_k(Tensor values_NK, Tensor tokens_NK, Tensor logits_NV, Stream) {
   const std::int64_t stride = logits_NV.stride(0);
   const float* const logits = logits_NV.data<float>();
   float* const values = values_NK.data<float>();
-  std::int32_t* const tokens = tokens_NK.data<std::int32_t>();
+  std::int32_t* const all_tokens = tokens_NK.data<std::int32_t>();
   parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
-    auto* const best = reinterpret_cast<Logit*>(scratch_of_thread(2 * k));
-    find_likeliest(best, k, logits + n * stride, width);
-    std::sort(best, best + k, [](const Logit& a, const Logit& b) { return a.token < b.token; });
-    for (std::int64_t i = 0; i < k; ++i) {
-      tokens[n * k + i] = best[i].token;
-      values[n * k + i] = logits[n * stride + best[i].token];
-    }
+    auto* const places = reinterpret_cast<std::uint64_t*>(scratch_of_thread(2 * room_for(k)));
+    std::int32_t* const tokens = all_tokens + n * k;
+    find_likeliest(places, k, logits + n * stride, width);
+    for (std::int64_t i = 0; i < k; ++i) tokens[i] = token_at(places[i]);
+    std::sort(tokens, tokens + k);
+    for (std::int64_t i = 0; i < k; ++i) values[n * k + i] = logits[n * stride + tokens[i]];
   });
 }
 
