@@ -11,6 +11,7 @@
 #include "kernels/buffer.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/host_copy.h"
+#include "kernels/top_k.h"
 #include "trainer/model/translation_cache.h"
 #include "trainer/token_upload.h"
 
@@ -42,12 +43,53 @@ struct Sentence {
   std::int64_t max_tokens = 0;
   std::vector<Hypothesis> live;  // as many as the beam is wide
   Translation best;
-  std::vector<Candidate> candidates;  // the best so far of the step, as a heap: the worst first
+  std::vector<Candidate> candidates;  // of the step: the best of each hypothesis
 };
 
 double length_penalty(std::int64_t tokens, double alpha) {
   return std::pow((5.0 + static_cast<double>(tokens)) / 6.0, alpha);
 }
+
+// Of rows of logits what candidates are made of, found where the model computes.
+class Best {
+ public:
+  Best(std::int64_t most_rows, std::int64_t tokens, Device device)
+      : num_tokens_(tokens), memory_(2 * most_rows * (tokens + 1) * size_bytes(DType::kFloat32), device) {}
+
+  // Waits for the results.
+  void find(Tensor logits_NV, Tensor ends_N, Stream stream) {
+    const std::int64_t n = logits_NV.dim(0);
+    const auto tensor = [&](DType dtype, const Shape& shape, std::int64_t first) {
+      return memory_.tensor(dtype, shape, first * n * size_bytes(DType::kFloat32));
+    };
+    const Tensor lse = tensor(DType::kFloat32, {n}, 0), of_end = tensor(DType::kFloat32, {n}, 1);
+    const Tensor logits = tensor(DType::kFloat32, {n, num_tokens_}, 2);
+    const Tensor tokens = tensor(DType::kInt32, {n, num_tokens_}, 2 + num_tokens_);
+    cross_entropy_forward(lse, of_end, /*smoothed_logit_N=*/{}, logits_NV, ends_N, /*label_smoothing=*/0.0F,
+                          stream);
+    top_k(logits, tokens, logits_NV, stream);
+    lse_ = host_copy<float>(lse, stream);
+    logit_of_end_ = host_copy<float>(of_end, stream);
+    logits_ = host_copy<float>(logits, stream);
+    tokens_ = host_copy<std::int32_t>(tokens, stream);
+  }
+
+  double lse(std::int64_t row) const { return lse_[static_cast<std::size_t>(row)]; }
+  float logit_of_end(std::int64_t row) const { return logit_of_end_[static_cast<std::size_t>(row)]; }
+  // The i-th of the row's likeliest, which are in no order of likelihood.
+  float logit(std::int64_t row, std::int64_t i) const { return logits_[index(row, i)]; }
+  std::int32_t token(std::int64_t row, std::int64_t i) const { return tokens_[index(row, i)]; }
+
+ private:
+  std::size_t index(std::int64_t row, std::int64_t i) const {
+    return static_cast<std::size_t>(row * num_tokens_ + i);
+  }
+
+  std::int64_t num_tokens_;
+  Buffer memory_;
+  std::vector<float> lse_, logit_of_end_, logits_;
+  std::vector<std::int32_t> tokens_;
+};
 
 class BeamSearch {
  public:
@@ -93,63 +135,55 @@ class BeamSearch {
  private:
   std::int64_t rows() const { return static_cast<std::int64_t>(next_tokens_.size()); }
 
-  // Of each sentence the best candidates: twice the beam, so that it is full again when half of them end.
+  // Twice as many as the beam is wide, so that it is full again when half of them end.
+  std::int64_t num_candidates() const { return std::min(2 * options_.beam, model_.options().vocabulary); }
+
+  // Of each hypothesis the best candidates, among which are the sentence's.
   void find_candidates() {
     const Stream stream = model_.stream();
     upload_.begin();
     const Tensor hidden = cache_->decode(upload_.bring({next_tokens_.data(), DType::kInt32, {rows()}}));
     const std::int64_t chunk = std::min(model_.max_logit_rows(), rows());
-    std::vector<std::int32_t> targets(static_cast<std::size_t>(chunk), end_);
-    const Tensor targets_N = upload_.bring({targets.data(), DType::kInt32, {chunk}});
-    const Buffer memory(2 * chunk * size_bytes(DType::kFloat32), stream.device());
+    std::vector<std::int32_t> ends(static_cast<std::size_t>(chunk), end_);
+    const Tensor ends_N = upload_.bring({ends.data(), DType::kInt32, {chunk}});
+    Best best(chunk, num_candidates(), stream.device());
     for (std::int64_t begin = 0; begin < rows(); begin += chunk) {
       const std::int64_t count = std::min(chunk, rows() - begin);
       const Tensor logits = model_.logits(hidden.slice(0, begin, begin + count), stream);
-      const Tensor lse_N = memory.tensor(DType::kFloat32, {count});
-      const Tensor unused_N = memory.tensor(DType::kFloat32, {count}, chunk * size_bytes(DType::kFloat32));
-      cross_entropy_forward(lse_N, unused_N, /*smoothed_logit_N=*/{}, logits, targets_N.slice(0, 0, count),
-                            /*label_smoothing=*/0.0F, stream);
-      const auto lse = host_copy<float>(lse_N, stream);
-      const auto rows_of_logits = host_copy<float>(logits, stream);
-      for (std::int64_t i = 0; i < count; ++i) {
-        add_candidates(begin + i, rows_of_logits.data() + i * logits.dim(1),
-                       lse[static_cast<std::size_t>(i)]);
-      }
+      best.find(logits, ends_N.slice(0, 0, count), stream);
+      for (std::int64_t i = 0; i < count; ++i) add_candidates(begin + i, best, i);
     }
   }
 
-  void add_candidates(std::int64_t row, const float* logits, float lse) {
+  void add_candidates(std::int64_t row, const Best& best, std::int64_t i) {
     Sentence& sentence = sentences_[static_cast<std::size_t>(row / options_.beam)];
     const std::int64_t number = row % options_.beam;
     const double so_far = sentence.live[static_cast<std::size_t>(number)].log_probability;
     if (so_far == kNever) return;
-    const bool must_end = cache_->length() == sentence.max_tokens;
-    const auto most = static_cast<std::size_t>(2 * options_.beam);
-    std::vector<Candidate>& best = sentence.candidates;
-    const auto vocabulary = static_cast<std::int32_t>(model_.options().vocabulary);
-    for (std::int32_t token = must_end ? end_ : 0; token < (must_end ? end_ + 1 : vocabulary); ++token) {
-      const Candidate candidate{.log_probability = so_far + (static_cast<double>(logits[token]) - lse),
-                                .hypothesis = number,
-                                .token = token};
-      if (best.size() == most) {
-        if (!(candidate < best.front())) continue;
-        std::pop_heap(best.begin(), best.end());
-        best.pop_back();
-      }
-      best.push_back(candidate);
-      std::push_heap(best.begin(), best.end());
+    const auto add = [&](std::int32_t token, float logit) {
+      const double log_probability = so_far + (static_cast<double>(logit) - best.lse(i));
+      sentence.candidates.push_back(
+          {.log_probability = log_probability, .hypothesis = number, .token = token});
+    };
+    if (cache_->length() == sentence.max_tokens) {  // it must end
+      add(end_, best.logit_of_end(i));
+      return;
     }
+    for (std::int64_t j = 0; j < num_candidates(); ++j) add(best.token(i, j), best.logit(i, j));
   }
 
   // Ends and continues hypotheses by the candidates; parents_ tells where each of the sentence's rows came
   // from.
   void extend(Sentence& sentence) {
-    std::sort(sentence.candidates.begin(), sentence.candidates.end());
     const std::int64_t first_row = (&sentence - sentences_.data()) * options_.beam;
     const auto beam = static_cast<std::size_t>(options_.beam);
+    std::vector<Candidate>& best = sentence.candidates;
+    const std::size_t kept = std::min(best.size(), 2 * beam);
+    std::partial_sort(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(kept), best.end());
+    best.resize(kept);
     std::vector<Hypothesis> next;
     std::size_t rank = 0;
-    for (const Candidate& candidate : sentence.candidates) {
+    for (const Candidate& candidate : best) {
       const Hypothesis& from = sentence.live[static_cast<std::size_t>(candidate.hypothesis)];
       // An end counts if it is among the best as many as the beam is wide: another was not followed.
       if (candidate.token == end_) {
@@ -167,7 +201,7 @@ class BeamSearch {
       parents_.push_back(first_row);
     }
     sentence.live = std::move(next);
-    sentence.candidates.clear();
+    best.clear();
   }
 
   void finish(Sentence& sentence, const Hypothesis& hypothesis, double log_probability) const {

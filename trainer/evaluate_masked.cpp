@@ -4,6 +4,9 @@
 
 #include "data/loader.h"
 #include "data/sampler.h"
+#include "kernels/buffer.h"
+#include "kernels/elementwise.h"
+#include "kernels/host_copy.h"
 #include "trainer/batch_tensors.h"
 #include "trainer/loss_sum.h"
 
@@ -34,7 +37,9 @@ MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, cons
   const Stream stream = model.stream();
   const LossSum loss(stream);
   TokenUpload upload(stream);
-  std::int32_t hits = 0;
+  const Buffer hits_memory(size_bytes(DType::kInt32), stream.device());
+  const Tensor hits_1 = hits_memory.tensor(DType::kInt32, {1});
+  fill(hits_1, 0.0F, stream);
   Batch batch;
   MaskedBatch masked;
   for (std::int64_t first = rows.begin; first < rows.end; first += microbatch) {
@@ -43,16 +48,17 @@ MaskedScore evaluate_masked(MaskedLanguageModel& model, TokenDataset& data, cons
     upload.begin();
     const BatchTensors tensors(batch, upload);
     mask_tokens(batch.inputs, context, first, masking, masked);
-    hits += static_cast<std::int32_t>(model.forward_loss(
-        loss.tensor(), upload.bring({masked.inputs.data(), DType::kInt32, {count, context}}),
-        tensors_of(masked, upload),
-        {.batch = count,
-         .sequence = context,
-         .documents_BT = tensors.documents_BT,
-         .positions_BT = tensors.positions_BT,
-         .loop_count = loops,
-         .stream = stream}));
+    model.forward_loss(loss.tensor(), hits_1,
+                       upload.bring({masked.inputs.data(), DType::kInt32, {count, context}}),
+                       tensors_of(masked, upload),
+                       {.batch = count,
+                        .sequence = context,
+                        .documents_BT = tensors.documents_BT,
+                        .positions_BT = tensors.positions_BT,
+                        .loop_count = loops,
+                        .stream = stream});
   }
+  std::int32_t hits = host_copy<std::int32_t>(hits_1, stream).front();
   const double loss_sum = loss.over(data_axis);
   data_axis.wait(data_axis.all_reduce({&hits, DType::kInt32, {1}}, ReduceOp::kSum, {}), {});
   const auto targets = static_cast<double>(sequences * num_masked(context, masking.probability));

@@ -1,5 +1,6 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/cuda/block_reduce.cuh"
+#include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/vector.cuh"
 
@@ -12,18 +13,6 @@ constexpr float kLog2E = 1.4426950408889634F;
 // 2^(x log2 e); the device's own, off by a few units in the last place.
 __device__ inline float fast_exp(float x) {
   return exp2f(x * kLog2E);
-}
-
-// Calls use.operator()<w>(v) for packs of w columns, all of them together.
-template <int kWidth, typename Use>
-__device__ inline void for_each_column(int width, Use use) {
-  const int whole = width - width % kWidth;
-  for (int v = static_cast<int>(threadIdx.x) * kWidth; v < whole; v += kThreads * kWidth)
-    use.template operator()<kWidth>(v);
-  if constexpr (kWidth > 1) {
-    const int v = whole + static_cast<int>(threadIdx.x);
-    if (v < width) use.template operator()<1>(v);
-  }
 }
 
 // The sum of exp(x - largest) over some x, and the sum of x.
@@ -116,7 +105,7 @@ __global__ void __launch_bounds__(kThreads)
     return;
   }
   Sums sums;
-  for_each_column<kWidth>(columns.width, [&]<int w>(int v) { sums.add(load_floats<w>(row + v)); });
+  for_each_column<kThreads, kWidth>(columns.width, [&]<int w>(int v) { sums.add(load_floats<w>(row + v)); });
   sums = block_sums(sums);
   if (threadIdx.x > 0) return;
   lse[blockIdx.x] = sums.largest + logf(sums.exponentials);
@@ -140,7 +129,7 @@ __global__ void __launch_bounds__(kThreads)
   const float log_sum = lse[blockIdx.x];
   const float everywhere = scale * label_smoothing / static_cast<float>(columns.whole);
   const float at_target = scale * (1.0F - label_smoothing);
-  for_each_column<kWidth>(columns.width, [&]<int w>(int v) {
+  for_each_column<kThreads, kWidth>(columns.width, [&]<int w>(int v) {
     Floats<w> x = load_floats<w>(row + v);
 #pragma unroll
     for (int j = 0; j < w; ++j) {
@@ -170,11 +159,6 @@ __global__ void __launch_bounds__(kThreads)
   lse[n] = targets[n] == kIgnoredTarget ? 0.0F : largest + logf(exponentials);
   target_logit[n] = at_target;
   smoothed_logit[n] = smoothed;
-}
-
-// Whether rows begin at multiples of 16 bytes.
-bool rows_are_aligned(const Tensor& x_NV) {
-  return are_aligned(x_NV.raw_data()) && x_NV.stride(0) * size_bytes(x_NV.dtype()) % 16 == 0;
 }
 
 }  // namespace

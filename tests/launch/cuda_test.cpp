@@ -283,16 +283,21 @@ TEST_F(CudaProgram, TranslatesInBfloat16) {
 }
 
 TEST_F(CudaProgram, UsesTrainedModelsAsTheCpuDoes) {
-  const std::string text = runs_ / "text", pairs = runs_ / "pairs", source = runs_ / "source";
+  const std::string text = runs_ / "text", pairs = runs_ / "pairs", masked = runs_ / "masked";
   Ended ended = run(1, training(text, 8));
   ASSERT_EQ(ended.code, 0) << ended.errors;
   ended = run(1, Words{"train"} + tiny("pairs") + Words{"run.directory=" + pairs, "train.steps=8"});
   ASSERT_EQ(ended.code, 0) << ended.errors;
-  std::ofstream(source) << "1 2 3\n4 8\n";
+  ended = run(1, training(masked, 8) + Words{"model.kind=encoder"});
+  ASSERT_EQ(ended.code, 0) << ended.errors;
   const Words commands[] = {
       {"generate", text, "--prompt", "Ship ", "--tokens", "12", "--temperature", "0"},
       {"generate", text, "--prompt", "Ship ", "--tokens", "12", "--top-k", "5", "--seed", "3"},
+      {"generate", text, "--tokens", "12", "--temperature", "1.5", "--seed", "4"},
+      {"generate", text, "--tokens", "12", "--temperature", "0.7", "--top-k", "40", "--top-p", "0.8"},
       {"evaluate", text, "--sequences", "3"},
+      {"evaluate", masked, "--sequences", "5"},
+      {"fill", masked, "--text", "Ship [MASK]alled[MASK]", "--top-k", "4"},
       {"evaluate", pairs, "--sequences", "4", "--beam", "3"}};
   for (const Words& command : commands) {
     const Ended on_cpu = run(1, command), on_cuda = run(1, command + Words{"--device", "cuda"});

@@ -5,9 +5,9 @@
 #include <glog/logging.h>
 
 #include "kernels/cross_entropy.h"
-#include "kernels/host_copy.h"
 #include "kernels/linear.h"
 #include "kernels/reduce.h"
+#include "kernels/top_k.h"
 #include "trainer/model/embedding.h"
 
 namespace trireme {
@@ -19,18 +19,6 @@ constexpr std::int64_t kCacheLineElements = 16;
 
 constexpr std::int64_t round_up(std::int64_t x, std::int64_t multiple) {
   return (x + multiple - 1) / multiple * multiple;
-}
-
-// Rows whose likeliest token, of several the first, is the target.
-std::int64_t count_hits(Tensor logits_NV, Tensor targets_N, Stream stream) {
-  const auto targets = host_copy<std::int32_t>(targets_N, stream);
-  std::int64_t hits = 0;
-  for (std::int64_t n = 0; n < targets_N.dim(0); ++n) {
-    const auto row = host_copy<float>(logits_NV.slice(0, n, n + 1), stream);
-    const auto likeliest = std::max_element(row.begin(), row.end()) - row.begin();
-    if (likeliest == targets[static_cast<std::size_t>(n)]) ++hits;
-  }
-  return hits;
 }
 
 }  // namespace
@@ -116,28 +104,18 @@ Tensor LanguageModelLoss::forward_chunk(Tensor loss_1, Tensor hidden_NC, Tensor 
   return logits_NV;
 }
 
-void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const {
+void LanguageModelLoss::forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass,
+                                Tensor hits_1) const {
+  CHECK(!hits_1 || ranks_.is_alone());
   const ParametersInUse table(parameters_, table_, pass.stream);
   const ParametersInUse bias(parameters_, bias_range_, pass.stream);
   const std::int64_t rows = targets_N.dim(0);
   const Tensor all_hidden = ranks_.gather(hidden_NC, rows, pass.stream);
   for_each_chunk(rows, [&](std::int64_t begin, std::int64_t end) {
-    forward_chunk(loss_1, all_hidden.slice(0, begin, end), targets_N.slice(0, begin, end), pass);
-  });
-}
-
-std::int64_t LanguageModelLoss::forward_and_count_hits(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
-                                                       const Pass& pass) const {
-  CHECK(ranks_.is_alone());
-  const ParametersInUse table(parameters_, table_, pass.stream);
-  const ParametersInUse bias(parameters_, bias_range_, pass.stream);
-  std::int64_t hits = 0;
-  for_each_chunk(hidden_NC.dim(0), [&](std::int64_t begin, std::int64_t end) {
     const Tensor targets = targets_N.slice(0, begin, end);
-    const Tensor logits_NV = forward_chunk(loss_1, hidden_NC.slice(0, begin, end), targets, pass);
-    hits += count_hits(logits_NV, targets, pass.stream);
+    const Tensor logits_NV = forward_chunk(loss_1, all_hidden.slice(0, begin, end), targets, pass);
+    if (hits_1) count_hits(hits_1, logits_NV, targets, pass.stream);
   });
-  return hits;
 }
 
 void LanguageModelLoss::forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N,

@@ -30,10 +30,9 @@ class LanguageModelLoss {
 
   // loss[0] += the sum over rows, in nats, of the pass's smoothed targets; the pass's cross_entropy[0] +=
   // that of the targets as they are.
-  void forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass) const;
-  // Also returns in how many rows the likeliest token is the target.
-  std::int64_t forward_and_count_hits(Tensor loss_1, Tensor hidden_NC, Tensor targets_N,
-                                      const Pass& pass) const;
+  // Where hits (int32) are given, hits[0] += the rows whose likeliest token is the target.  REQUIRES: then,
+  // one rank.
+  void forward(Tensor loss_1, Tensor hidden_NC, Tensor targets_N, const Pass& pass, Tensor hits_1 = {}) const;
   // Also dhidden = the gradient of scale * (that sum), and the table's gradient +=.
   void forward_backward(Tensor loss_1, Tensor dhidden_NC, Tensor hidden_NC, Tensor targets_N, float scale,
                         GradientReducer& reducer, const Pass& pass) const;

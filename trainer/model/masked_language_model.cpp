@@ -90,12 +90,12 @@ Tensor MaskedLanguageModel::logits(Tensor hidden_NC, Tensor rows_M, Stream strea
   return loss_.logits(rows, stream);
 }
 
-std::int64_t MaskedLanguageModel::forward_loss(Tensor loss_1, Tensor tokens_BT, const MaskedTokens& masked,
-                                               const Pass& pass) {
+void MaskedLanguageModel::forward_loss(Tensor loss_1, Tensor hits_1, Tensor tokens_BT,
+                                       const MaskedTokens& masked, const Pass& pass) {
   const Pass head = head_pass(masked.rows_M.dim(0), pass);
   const Tensor rows = forward_head(hidden_states(tokens_BT, pass), masked.rows_M, head);
   if (counted_N_) encoder_.add_ponder_loss(loss_1, pass.rows_of(counted_N_), /*scale=*/0.0F, pass);
-  return loss_.forward_and_count_hits(loss_1, rows, masked.targets_M, head);
+  loss_.forward(loss_1, rows, masked.targets_M, head, hits_1);
 }
 
 void MaskedLanguageModel::forward_backward(Tensor loss_1, Tensor tokens_BT, const MaskedTokens& masked,

@@ -49,9 +49,10 @@ class MaskedLanguageModel {
   Tensor logits(Tensor hidden_NC, Tensor rows_M, Stream stream);
   std::int64_t max_logit_rows() const { return loss_.max_logit_rows(); }
 
-  // loss[0] += the cross-entropy, in nats, summed over the masked tokens, smoothed as the pass says.  Returns
-  // of how many of them the likeliest guess is right.
-  std::int64_t forward_loss(Tensor loss_1, Tensor tokens_BT, const MaskedTokens& masked, const Pass& pass);
+  // loss[0] += the cross-entropy, in nats, summed over the masked tokens, smoothed as the pass says;
+  // hits[0] (int32) += of how many of them the likeliest guess is right.
+  void forward_loss(Tensor loss_1, Tensor hits_1, Tensor tokens_BT, const MaskedTokens& masked,
+                    const Pass& pass);
   // Adds the gradient of scale * (that sum) to the parameters' gradients.
   void forward_backward(Tensor loss_1, Tensor tokens_BT, const MaskedTokens& masked, float scale,
                         GradientReducer& reducer, const Pass& pass);

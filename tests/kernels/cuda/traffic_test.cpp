@@ -24,6 +24,8 @@
 #include "kernels/reduce.h"
 #include "kernels/residual.h"
 #include "kernels/rope.h"
+#include "kernels/sampling.h"
+#include "kernels/top_k.h"
 #include "tests/kernels/operand.h"
 #include "tests/vgpu/counters.h"
 
@@ -165,6 +167,26 @@ TEST_P(CudaTraffic, CrossEntropy) {
       {logits, targets}, {lse, at_target, smoothed}, {1.04, 1.37});
   expect_traffic([&] { cross_entropy_backward(logits, logits, lse, targets, 0.1F, 1.0F, test_stream()); },
                  {logits, lse, targets}, {logits}, {1.04, 1.32});
+}
+
+// A row is read once to find its likeliest; to find a place in its order, once for each of five digits.  To
+// draw takes a pass for the likeliest, one for the sum, and a search for each of top-k, top-p and the draw.
+// Beside rows as short as these the sectors count that hold a target, its logit, or a result.
+TEST_P(CudaTraffic, Order) {
+  const Operand logits = random({kRows, kWidth});
+  const Operand tokens = Operand::of(random_tokens(kRows, kWidth, 1), {kRows});
+  const Operand hits = Operand::of(reference::Tokens{0}, {1});
+  expect_traffic([&] { count_hits(hits, logits, tokens, test_stream()); }, {logits, tokens}, {},
+                 {1.05, 1.56});
+  const auto sample = [&](const SamplingOptions& options) {
+    return [&, options] { sample_tokens(tokens, logits, options, 0, test_stream()); };
+  };
+  expect_traffic(sample({.temperature = 0.0}), {logits}, {tokens}, {1.01, 1.13});
+  expect_traffic(sample({}), {logits}, {tokens}, {7.1, 7.7});
+  expect_traffic(sample({.top_k = 40, .top_p = 0.9}), {logits}, {tokens}, {17.1, 18.3});
+  const Operand values = poisoned({kRows, 8}, DType::kFloat32);
+  const Operand best = Operand::of(random_tokens(kRows * 8, 1, 1), {kRows, 8});
+  expect_traffic([&] { top_k(values, best, logits, test_stream()); }, {logits}, {values, best}, {7.1, 8.3});
 }
 
 TEST_P(CudaTraffic, Flat) {
