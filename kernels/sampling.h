@@ -14,8 +14,8 @@ struct SamplingOptions {
   std::int64_t top_k = 0;    // only the k likeliest; 0: all
   double top_p = 1.0;        // only the fewest whose probabilities add up to p (Holtzman et al. 2020)
   std::uint64_t seed = 0;
-  std::int64_t vocabulary =
-      0;  // only tokens below are drawn, where the tokenizer has fewer than the model; 0: all
+  // Only tokens below are drawn, where the tokenizer has fewer than the model; 0: all.
+  std::int64_t vocabulary = 0;
 };
 
 // tokens[n] (int32) is drawn from logits[n], which are as those of kernels/top_k.h; of a row without a

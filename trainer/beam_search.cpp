@@ -95,13 +95,18 @@ class BeamSearch {
  public:
   BeamSearch(EncoderDecoder& model, std::span<const std::vector<std::int32_t>> sources, std::int32_t end,
              const BeamOptions& options)
-      : model_(model), end_(end), options_(options), upload_(model.stream()), translations_(sources.size()) {
+      : model_(model),
+        end_(end),
+        options_(options),
+        upload_(model.stream()),
+        most_rows_(std::min(model.max_logit_rows(), std::ssize(sources) * options.beam)),
+        best_(most_rows_, num_candidates(), model.stream().device()),
+        translations_(sources.size()) {
     std::size_t longest = 0;
     for (const auto& source : sources) longest = std::max(longest, source.size() + 1);
     std::vector<std::int32_t> tokens(sources.size() * longest, end);
     std::vector<std::int32_t> lengths;
     std::int64_t most_tokens = 0;
-    CHECK_GE(options.beam, 1);
     CHECK_LE(static_cast<std::int64_t>(longest), model.options().context);
     for (std::size_t i = 0; i < sources.size(); ++i) {
       CHECK(!sources[i].empty());
@@ -143,33 +148,32 @@ class BeamSearch {
     const Stream stream = model_.stream();
     upload_.begin();
     const Tensor hidden = cache_->decode(upload_.bring({next_tokens_.data(), DType::kInt32, {rows()}}));
-    const std::int64_t chunk = std::min(model_.max_logit_rows(), rows());
-    std::vector<std::int32_t> ends(static_cast<std::size_t>(chunk), end_);
-    const Tensor ends_N = upload_.bring({ends.data(), DType::kInt32, {chunk}});
-    Best best(chunk, num_candidates(), stream.device());
-    for (std::int64_t begin = 0; begin < rows(); begin += chunk) {
-      const std::int64_t count = std::min(chunk, rows() - begin);
+    std::vector<std::int32_t> ends(static_cast<std::size_t>(most_rows_), end_);
+    const Tensor ends_N = upload_.bring({ends.data(), DType::kInt32, {most_rows_}});
+    for (std::int64_t begin = 0; begin < rows(); begin += most_rows_) {
+      const std::int64_t count = std::min(most_rows_, rows() - begin);
       const Tensor logits = model_.logits(hidden.slice(0, begin, begin + count), stream);
-      best.find(logits, ends_N.slice(0, 0, count), stream);
-      for (std::int64_t i = 0; i < count; ++i) add_candidates(begin + i, best, i);
+      best_.find(logits, ends_N.slice(0, 0, count), stream);
+      for (std::int64_t i = 0; i < count; ++i) add_candidates(begin + i, i);
     }
   }
 
-  void add_candidates(std::int64_t row, const Best& best, std::int64_t i) {
+  // Those of a row, of which best_ knows as its row i.
+  void add_candidates(std::int64_t row, std::int64_t i) {
     Sentence& sentence = sentences_[static_cast<std::size_t>(row / options_.beam)];
     const std::int64_t number = row % options_.beam;
     const double so_far = sentence.live[static_cast<std::size_t>(number)].log_probability;
     if (so_far == kNever) return;
     const auto add = [&](std::int32_t token, float logit) {
-      const double log_probability = so_far + (static_cast<double>(logit) - best.lse(i));
+      const double log_probability = so_far + (static_cast<double>(logit) - best_.lse(i));
       sentence.candidates.push_back(
           {.log_probability = log_probability, .hypothesis = number, .token = token});
     };
     if (cache_->length() == sentence.max_tokens) {  // it must end
-      add(end_, best.logit_of_end(i));
+      add(end_, best_.logit_of_end(i));
       return;
     }
-    for (std::int64_t j = 0; j < num_candidates(); ++j) add(best.token(i, j), best.logit(i, j));
+    for (std::int64_t j = 0; j < num_candidates(); ++j) add(best_.token(i, j), best_.logit(i, j));
   }
 
   // Ends and continues hypotheses by the candidates; parents_ tells where each of the sentence's rows came
@@ -245,6 +249,8 @@ class BeamSearch {
   const std::int32_t end_;
   const BeamOptions options_;
   TokenUpload upload_;
+  const std::int64_t most_rows_;  // of logits at a time
+  Best best_;
   std::vector<Translation> translations_;
   std::vector<Sentence> sentences_;  // those that are not done
   std::optional<TranslationCache> cache_;
@@ -257,6 +263,7 @@ class BeamSearch {
 std::vector<Translation> beam_search(EncoderDecoder& model,
                                      std::span<const std::vector<std::int32_t>> sources, std::int32_t end,
                                      const BeamOptions& options) {
+  CHECK_GE(options.beam, 1);
   if (sources.empty()) return {};
   return BeamSearch(model, sources, end, options).run();
 }
