@@ -18,10 +18,10 @@ struct SamplingOptions {
   std::int64_t vocabulary = 0;
 };
 
-// tokens[n] (int32) is drawn from logits[n], which are as those of kernels/top_k.h; of a row without a
-// number, it is 0.  `draw` counts the draws under one seed, each of which is an independent number: row n
-// takes that of draw + n.  The numbers are intervals of the probabilities, the likeliest token's first; of
-// equal ones in the order of tokens.
+// tokens[n] (int32) is drawn from logits[n], which are as those of kernels/top_k.h; of a row of NaN alone it
+// is 0.  `draw` counts the draws under one seed, each of which is an independent number; row n takes that of
+// draw + n.  Tokens share [0, 1) by their probabilities, the likeliest first, equal ones in their order: the
+// one is drawn in whose part the row's number lies.
 //
 // Probabilities are counted in units of 2^-38 of the largest one.  Sums of them are exact, in any order, so
 // that devices differ only where an exponential's last bits decide.  REQUIRES: V <= kMaxOrderedVocabulary.

@@ -18,7 +18,12 @@ inline bool any_above(const float* row, std::int64_t count, float bound) {
   return above != 0;
 }
 
-constexpr std::int64_t kRange = 64;  // of logits that are looked at together
+constexpr std::int64_t kRange = 64;             // of logits that are looked at together
+constexpr std::int64_t kLogitsOfChunk = 16384;  // of rows that a thread takes at once
+
+constexpr std::int64_t rows_of_chunk(std::int64_t width) {
+  return std::max<std::int64_t>(1, kLogitsOfChunk / width);
+}
 
 constexpr std::int64_t room_for(std::int64_t k) {
   return 2 * k + 4 * kRange;
@@ -58,13 +63,15 @@ void top_k(Tensor values_NK, Tensor tokens_NK, Tensor logits_NV, Stream) {
   const float* const logits = logits_NV.data<float>();
   float* const values = values_NK.data<float>();
   std::int32_t* const all_tokens = tokens_NK.data<std::int32_t>();
-  parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
+  parallel_for(logits_NV.dim(0), rows_of_chunk(width), [=](std::int64_t begin, std::int64_t end) {
     auto* const places = reinterpret_cast<std::uint64_t*>(scratch_of_thread(2 * room_for(k)));
-    std::int32_t* const tokens = all_tokens + n * k;
-    find_likeliest(places, k, logits + n * stride, width);
-    for (std::int64_t i = 0; i < k; ++i) tokens[i] = token_at(places[i]);
-    std::sort(tokens, tokens + k);
-    for (std::int64_t i = 0; i < k; ++i) values[n * k + i] = logits[n * stride + tokens[i]];
+    for (std::int64_t n = begin; n < end; ++n) {
+      std::int32_t* const tokens = all_tokens + n * k;
+      find_likeliest(places, k, logits + n * stride, width);
+      for (std::int64_t i = 0; i < k; ++i) tokens[i] = token_at(places[i]);
+      std::sort(tokens, tokens + k);
+      for (std::int64_t i = 0; i < k; ++i) values[n * k + i] = logits[n * stride + tokens[i]];
+    }
   });
 }
 
@@ -82,8 +89,10 @@ void count_hits(Tensor hits_1, Tensor logits_NV, Tensor targets_N, Stream) {
   std::int32_t* const hits = hits_1.data<std::int32_t>();
   const std::int64_t stride = logits_NV.stride(0);
   const std::int64_t width = logits_NV.dim(1);
-  parallel_for(logits_NV.dim(0), 1, [=](std::int64_t n, std::int64_t) {
-    if (is_likeliest(targets[n], logits + n * stride, width)) __atomic_fetch_add(hits, 1, __ATOMIC_RELAXED);
+  parallel_for(logits_NV.dim(0), rows_of_chunk(width), [=](std::int64_t begin, std::int64_t end) {
+    std::int32_t count = 0;
+    for (std::int64_t n = begin; n < end; ++n) count += is_likeliest(targets[n], logits + n * stride, width);
+    __atomic_fetch_add(hits, count, __ATOMIC_RELAXED);
   });
 }
 

@@ -7,6 +7,7 @@ namespace trireme::cuda {
 namespace {
 
 constexpr int kThreads = 512;  // of a block, which has a row
+// Of a multiprocessor.  Left to itself, nvcc takes few registers, and spills.
 constexpr int kBlocksAtOnce = 2;
 
 struct Draw {

@@ -65,8 +65,8 @@ template <int kThreads>
 struct SearchMemory {
   Place bins[kBins];  // what tokens with the digit measure; the likeliest digit first
   Place of_warps[kThreads / kWarpSize];
-  Place before;  // the digit that was found
-  int digit;
+  int digit;     // that was found
+  Place before;  // what the digits before it measure
 };
 
 struct Found {
