@@ -60,7 +60,7 @@ class ParameterBuffer {
   // Makes the flat buffers, all zero.  Values and gradients are float32; passes may compute in bfloat16.
   void allocate(ParameterMemory memory = ParameterMemory::kValuesAndGradients, Device device = {},
                 DType of_passes = DType::kFloat32);
-  // Brings the operands up to the values, after these have changed.
+  // Brings the operands up to the values, after these have changed other than by the optimizer.
   void round_values(Stream stream);
   // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  Values are
   // zero; gradients have memory when somebody acquires it.  REQUIRES: allocated with gradients.
@@ -89,6 +89,8 @@ class ParameterBuffer {
   const std::deque<Parameter>& parameters() const { return parameters_; }
   // The whole flat buffers, alignment gaps (always zero) included; one dimension.
   Tensor values() const { return values_; }
+  // What passes compute with; empty if that is the values.
+  Tensor operands() const { return operands_; }
   Tensor gradients() const { return gradients_; }
   // The same with the padding of shard().
   Tensor padded_values() const { return padded_values_; }

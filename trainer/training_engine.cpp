@@ -111,6 +111,7 @@ TrainingEngine::TrainingEngine(const Config& config, Communicator& world, Device
 
 void TrainingEngine::initialize() {
   task_->parameters().initialize(static_cast<std::uint64_t>(config_.run.seed), stream_);
+  task_->parameters().round_values(stream_);
   if (gatherer_) gatherer_->keep_own(stream_);
 }
 
@@ -132,16 +133,19 @@ std::vector<float> TrainingEngine::gather_values() {
 
 Validation TrainingEngine::validate() {
   hold_values();
-  task_->parameters().round_values(stream_);
   return task_->validate();
 }
 
 void TrainingEngine::share_values() {
-  if (!shards_) return;
   if (gatherer_) {
     drop_values();
     return gatherer_->keep_own(stream_);
   }
+  if (shards_) gather_shards();
+  task_->parameters().round_values(stream_);
+}
+
+void TrainingEngine::gather_shards() {
   Communicator& data = mesh_.data();
   const Tensor values = task_->parameters().padded_values();
   Communicator::Ticket last = 0;
@@ -160,7 +164,6 @@ void TrainingEngine::start(std::int64_t samples_consumed, std::int64_t steps, st
 
 StepResult TrainingEngine::step(std::int64_t step) {
   drop_values();
-  task_->parameters().round_values(stream_);
   reducer_.clear(stream_);
   fill(loss_2_, 0.0F, stream_);
   StepResult result;
@@ -173,7 +176,8 @@ StepResult TrainingEngine::step(std::int64_t step) {
   const Tensor squared_norm = gradient_norm_.squared(reducer_.sums(), stream_);
   sum_losses();
   optimizer_.step(reducer_.sums(), squared_norm, loss_2_.slice(0, 0, 1), result.learning_rate, step, stream_);
-  if (!gatherer_) share_values();
+  // The optimizer has rounded its own part alone.
+  if (shards_ && !gatherer_) share_values();
   return result;
 }
 

@@ -79,6 +79,7 @@ class TrainingEngine {
 
  private:
   void hold_values();
+  void gather_shards();
   // What hold_values() and the pass before have gathered.
   void drop_values();
   void sum_losses();
