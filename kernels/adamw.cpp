@@ -20,16 +20,17 @@ void begin_update(Tensor factors, Tensor counts, Tensor norm_1, Tensor sum_of_sq
   (factors, counts, norm_1, sum_of_squares_1, loss_1, max_norm, step, options, stream);
 }
 
-void adamw_step(Tensor param, Tensor m, Tensor v, Tensor grad, Tensor factors, const AdamWOptions& options,
-                Stream stream) {
+void adamw_step(Tensor param, Tensor rounded, Tensor m, Tensor v, Tensor grad, Tensor factors,
+                const AdamWOptions& options, Stream stream) {
   const OperandCheck check("adamw_step", stream.device());
   const Shape flat = {param.num_elements()};
   check.operand("param", param, flat);
+  check.optional("rounded", rounded, flat, Layout::kContiguous, DType::kBfloat16);
   check.operand("m", m, flat);
   check.operand("v", v, flat);
   check.operand("grad", grad, flat);
   check.operand("factors", factors, {kNumAdamWFactors});
-  TRIREME_RUN(adamw_step, stream)(param, m, v, grad, factors, options, stream);
+  TRIREME_RUN(adamw_step, stream)(param, rounded, m, v, grad, factors, options, stream);
 }
 
 }  // namespace trireme

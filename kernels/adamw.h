@@ -42,8 +42,9 @@ void begin_update(Tensor factors, Tensor counts, Tensor norm_1, Tensor sum_of_sq
 
 // With g = grad * factors[kGradientScale]:  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
 // param -= factors[kRate] m / (sqrt(v) factors[kInverseRoot] + epsilon) + learning_rate weight_decay param.
-// All tensors are flat, of equal length.
-void adamw_step(Tensor param, Tensor m, Tensor v, Tensor grad, Tensor factors, const AdamWOptions& options,
-                Stream stream);
+// All tensors are flat, of equal length.  `rounded`, which may be empty, becomes param in bfloat16; where
+// nothing is to be changed it isn't written either.
+void adamw_step(Tensor param, Tensor rounded, Tensor m, Tensor v, Tensor grad, Tensor factors,
+                const AdamWOptions& options, Stream stream);
 
 }  // namespace trireme

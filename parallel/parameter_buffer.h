@@ -62,8 +62,8 @@ class ParameterBuffer {
                 DType of_passes = DType::kFloat32);
   DType type_of_operands() const { return of_passes_; }
   bool operands_are_values() const { return of_passes_ == DType::kFloat32; }
-  // Brings operands of the range up to the values, after these have changed.  Nothing to do if they are
-  // these.
+  // Brings operands of the range up to the values, after these have changed other than by the optimizer.
+  // Nothing to do if they are these.
   void round_values(const FlatRange& range, Stream stream);
   // Makes them anew, padded as the layout asks, and in small pages if it has parts of whole ones.  Values and
   // operands are zero; gradients have memory when somebody acquires it.  REQUIRES: allocated with gradients.

@@ -122,7 +122,10 @@ void TrainingEngine::share_values() {
   drop_operands();
   if (gatherer_) gatherer_->keep_own(stream_);
   drop_others_values();
-  update_operands();
+  ParameterBuffer& parameters = task_->parameters();
+  if (!shards_) return parameters.round_values({0, parameters.num_elements()}, stream_);
+  for (const FlatRange& part : shards_->parts_of(mesh_.data().rank())) parameters.round_values(part, stream_);
+  gather_operands();
 }
 
 void TrainingEngine::drop_operands() {
@@ -139,11 +142,8 @@ void TrainingEngine::drop_others_values() {
   }
 }
 
-void TrainingEngine::update_operands() {
-  ParameterBuffer& parameters = task_->parameters();
-  if (!shards_) return parameters.round_values({0, parameters.num_elements()}, stream_);
-  for (const FlatRange& part : shards_->parts_of(mesh_.data().rank())) parameters.round_values(part, stream_);
-  if (!gatherer_) gather(parameters.padded_operands());
+void TrainingEngine::gather_operands() {
+  if (shards_ && !gatherer_) gather(task_->parameters().padded_operands());
 }
 
 void TrainingEngine::gather(Tensor padded) {
@@ -225,7 +225,7 @@ StepResult TrainingEngine::step(std::int64_t step) {
   result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
   optimizer_.step(reducer_.sums(), squared_norm_1_, loss_2_.slice(0, 0, 1), result.learning_rate, step,
                   stream_);
-  update_operands();
+  gather_operands();
   return result;
 }
 

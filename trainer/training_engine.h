@@ -95,8 +95,8 @@ class TrainingEngine {
   void drop_operands();
   // Of values that ranks share, what others have.
   void drop_others_values();
-  // The operands, after this rank's values have changed.
-  void update_operands();
+  // All operands, if passes need them there, after this rank's own have changed.
+  void gather_operands();
   // All buckets of a padded flat vector.
   void gather(Tensor padded);
   void sum_losses();

@@ -29,9 +29,10 @@ void begin_update(Tensor factors, Tensor counts, Tensor norm_1, Tensor sum_of_sq
   factor[kInverseRoot] = static_cast<float>(1.0 / std::sqrt(correction2));
 }
 
-void adamw_step(Tensor param, Tensor m, Tensor v, Tensor grad, Tensor factors, const AdamWOptions& by,
-                Stream) {
+void adamw_step(Tensor param, Tensor rounded, Tensor m, Tensor v, Tensor grad, Tensor factors,
+                const AdamWOptions& by, Stream) {
   float* const params = param.data<float>();
+  Bfloat16* const copies = rounded ? rounded.data<Bfloat16>() : nullptr;
   float* const ms = m.data<float>();
   float* const vs = v.data<float>();
   const float* const grads = grad.data<float>();
@@ -52,6 +53,9 @@ void adamw_step(Tensor param, Tensor m, Tensor v, Tensor grad, Tensor factors, c
       vs[i] = new_v;
       params[i] -= rate * new_m / (__builtin_sqrtf(new_v) * inverse_root + by.epsilon) + decay * params[i];
     }
+    if (copies == nullptr) return;
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i) copies[i] = Bfloat16(params[i]);
   });
 }
 

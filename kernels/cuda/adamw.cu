@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(1)
 
 template <int kWidth>
 __global__ void __launch_bounds__(kFlatThreads)
-    update(float* params, float* ms, float* vs, const float* grads, const float* factors,
+    update(float* params, Bfloat16* copies, float* ms, float* vs, const float* grads, const float* factors,
            const AdamWOptions by, std::int64_t n) {
   const float scale = factors[kGradientScale];
   if (isnan(scale)) return;
@@ -47,6 +47,7 @@ __global__ void __launch_bounds__(kFlatThreads)
       param[j] -= rate * m[j] / (sqrtf(v[j]) * inverse_root + by.epsilon) + decay * param[j];
     }
     store(params + i, pack<float>(param));
+    if (copies != nullptr) store(copies + i, pack<Bfloat16>(param));
     store(ms + i, pack<float>(m));
     store(vs + i, pack<float>(v));
   });
@@ -61,13 +62,14 @@ void begin_update(Tensor factors, Tensor counts, Tensor norm_1, Tensor sum_of_sq
          static_cast<std::int32_t>(step), options);
 }
 
-void adamw_step(Tensor param, Tensor m, Tensor v, Tensor grad, Tensor factors, const AdamWOptions& options,
-                Stream stream) {
-  const bool aligned = are_aligned(param.raw_data(), m.raw_data(), v.raw_data(), grad.raw_data());
+void adamw_step(Tensor param, Tensor rounded, Tensor m, Tensor v, Tensor grad, Tensor factors,
+                const AdamWOptions& options, Stream stream) {
+  const bool aligned =
+      are_aligned(param.raw_data(), rounded.raw_data(), m.raw_data(), v.raw_data(), grad.raw_data());
   const std::int64_t n = param.num_elements();
   launch(aligned ? update<kVectorWidth<float>> : update<1>, flat_grid(n, aligned ? kVectorWidth<float> : 1),
-         stream, param.data<float>(), m.data<float>(), v.data<float>(), grad.data<float>(),
-         factors.data<float>(), options, n);
+         stream, param.data<float>(), rounded ? rounded.data<Bfloat16>() : nullptr, m.data<float>(),
+         v.data<float>(), grad.data<float>(), factors.data<float>(), options, n);
 }
 
 }  // namespace trireme::cuda

@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kFlatThreads) convert_flat(To* to, const From*
 
 template <typename To, typename From>
 void convert_all(const Tensor& y, const Tensor& x, const Stream& stream) {
-  constexpr int kWidth = kVectorWidth<Bfloat16>;  // two vectors of floats
+  constexpr int kWidth = kVectorWidth<float>;
   const std::int64_t n = x.num_elements();
   const bool is_aligned = are_aligned(y.raw_data(), x.raw_data());
   launch(is_aligned ? convert_flat<To, From, kWidth> : convert_flat<To, From, 1>,

@@ -11,15 +11,16 @@ constexpr int kPacks = 2;  // of a thread
 
 // A row is cut into as many ranges of columns as there are blocks for it.
 template <int kWidth>
-constexpr std::int64_t kColumnsOfBlock = std::int64_t{kThreads} * kPacks* kWidth;
+constexpr int kColumnsOfBlock = kThreads* kPacks* kWidth;
 
-// Calls body(row, column) for each pack of the block's range.
+// Calls body(row, column) for each pack of the block's range.  Columns are counted in 32 bits: of 64, nvcc
+// loses sight of which stores lie side by side, and takes those of a vector apart.
 template <int kWidth, typename Body>
-__device__ inline void for_each_column(std::int64_t width, Body body) {
-  const std::int64_t ranges = (width + kColumnsOfBlock<kWidth> - 1) / kColumnsOfBlock<kWidth>;
-  const std::int64_t row = blockIdx.x / ranges;
-  std::int64_t column =
-      blockIdx.x % ranges * kColumnsOfBlock<kWidth> + static_cast<int>(threadIdx.x) * kWidth;
+__device__ inline void for_each_column(int width, Body body) {
+  const int ranges = (width + kColumnsOfBlock<kWidth> - 1) / kColumnsOfBlock<kWidth>;
+  const int block = static_cast<int>(blockIdx.x);
+  const std::int64_t row = block / ranges;
+  int column = block % ranges * kColumnsOfBlock<kWidth> + static_cast<int>(threadIdx.x) * kWidth;
 #pragma unroll
   for (int k = 0; k < kPacks; ++k, column += kThreads * kWidth) {
     if (column < width) body(row, column);
@@ -32,8 +33,8 @@ Grid grid_of(std::int64_t num_rows, std::int64_t width) {
 }
 
 template <typename Function, typename T, int kWidth>
-__global__ void __launch_bounds__(kThreads) gate(T* y, const T* x, std::int64_t width) {
-  for_each_column<kWidth>(width, [=](std::int64_t row, std::int64_t column) {
+__global__ void __launch_bounds__(kThreads) gate(T* y, const T* x, int width) {
+  for_each_column<kWidth>(width, [=](std::int64_t row, int column) {
     const T* const gate = x + row * 2 * width + column;
     const Floats<kWidth> gates = load_floats<kWidth>(gate);
     Floats<kWidth> up = load_floats<kWidth>(gate + width);
@@ -44,8 +45,8 @@ __global__ void __launch_bounds__(kThreads) gate(T* y, const T* x, std::int64_t 
 }
 
 template <typename Function, typename T, int kWidth>
-__global__ void __launch_bounds__(kThreads) ungate(T* dx, const T* dy, const T* x, std::int64_t width) {
-  for_each_column<kWidth>(width, [=](std::int64_t row, std::int64_t column) {
+__global__ void __launch_bounds__(kThreads) ungate(T* dx, const T* dy, const T* x, int width) {
+  for_each_column<kWidth>(width, [=](std::int64_t row, int column) {
     const std::int64_t place = row * 2 * width + column;
     Floats<kWidth> gates = load_floats<kWidth>(x + place);
     Floats<kWidth> up = load_floats<kWidth>(x + place + width);
@@ -74,7 +75,7 @@ void gated_activation_forward(Tensor y_NF, Tensor x_NG, Activation activation, S
   with_function(activation, [&](auto function) {
     with_rows(y_NF, aligned, [&]<typename T, int kWidth>() {
       launch(gate<decltype(function), T, kWidth>, grid_of<kWidth>(y_NF.dim(0), y_NF.dim(1)), stream,
-             y_NF.data<T>(), x_NG.data<T>(), y_NF.dim(1));
+             y_NF.data<T>(), x_NG.data<T>(), static_cast<int>(y_NF.dim(1)));
     });
   });
 }
@@ -85,7 +86,7 @@ void gated_activation_backward(Tensor dx_NG, Tensor dy_NF, Tensor x_NG, Activati
   with_function(activation, [&](auto function) {
     with_rows(dy_NF, aligned, [&]<typename T, int kWidth>() {
       launch(ungate<decltype(function), T, kWidth>, grid_of<kWidth>(dy_NF.dim(0), dy_NF.dim(1)), stream,
-             dx_NG.data<T>(), dy_NF.data<T>(), x_NG.data<T>(), dy_NF.dim(1));
+             dx_NG.data<T>(), dy_NF.data<T>(), x_NG.data<T>(), static_cast<int>(dy_NF.dim(1)));
     });
   });
 }

@@ -11,7 +11,8 @@ namespace trireme::cuda {
 template <typename T>
 inline constexpr int kVectorWidth = 16 / static_cast<int>(sizeof(T));
 
-// kWidth numbers as they lie in memory: a multiple of 16 bytes, or a single one.
+// kWidth numbers as they lie in memory: a multiple of 16 bytes, a single one, or the four of bf16 that go
+// with a vector of floats.
 template <typename T, int kWidth>
 struct Pack {
   static constexpr int kBytes = kWidth * static_cast<int>(sizeof(T));
@@ -27,13 +28,17 @@ template <>
 struct Pack<Bfloat16, 1> {
   unsigned short bits;
 };
+template <>
+struct Pack<Bfloat16, 4> {
+  uint2 vector;
+};
 
-// REQUIRES: `from` is a multiple of 16 bytes, unless kWidth is 1.
+// REQUIRES: `from` is a multiple of 16 bytes, or of the pack's where that has fewer.
 template <int kWidth, typename T>
 __device__ inline Pack<T, kWidth> load(const T* from) {
   Pack<T, kWidth> pack;
-  if constexpr (kWidth == 1) {
-    pack = *reinterpret_cast<const Pack<T, 1>*>(from);
+  if constexpr (sizeof pack < 16) {
+    pack = *reinterpret_cast<const Pack<T, kWidth>*>(from);
   } else {
 #pragma unroll
     for (int i = 0; i < Pack<T, kWidth>::kBytes / 16; ++i)
@@ -44,8 +49,8 @@ __device__ inline Pack<T, kWidth> load(const T* from) {
 
 template <typename T, int kWidth>
 __device__ inline void store(T* to, const Pack<T, kWidth>& pack) {
-  if constexpr (kWidth == 1) {
-    *reinterpret_cast<Pack<T, 1>*>(to) = pack;
+  if constexpr (sizeof pack < 16) {
+    *reinterpret_cast<Pack<T, kWidth>*>(to) = pack;
   } else {
 #pragma unroll
     for (int i = 0; i < Pack<T, kWidth>::kBytes / 16; ++i) reinterpret_cast<uint4*>(to)[i] = pack.vectors[i];
@@ -78,6 +83,10 @@ __device__ inline Floats<kWidth> floats(const Pack<float, kWidth>& pack) {
     result[4 * i + 3] = __uint_as_float(pack.vectors[i].w);
   }
   return result;
+}
+__device__ inline Floats<4> floats(const Pack<Bfloat16, 4>& pack) {
+  return {{__uint_as_float(pack.vector.x << 16), __uint_as_float(pack.vector.x & 0xFFFF0000U),
+           __uint_as_float(pack.vector.y << 16), __uint_as_float(pack.vector.y & 0xFFFF0000U)}};
 }
 template <int kWidth>
 __device__ inline Floats<kWidth> floats(const Pack<Bfloat16, kWidth>& pack) {
@@ -121,6 +130,8 @@ __device__ inline Pack<T, kWidth> pack(const Floats<kWidth>& x) {
       result.vectors[i] = make_uint4(__float_as_uint(x[4 * i]), __float_as_uint(x[4 * i + 1]),
                                      __float_as_uint(x[4 * i + 2]), __float_as_uint(x[4 * i + 3]));
     }
+  } else if constexpr (kWidth == 4) {
+    result.vector = make_uint2(bf16_pair(x[0], x[1]), bf16_pair(x[2], x[3]));
   } else {
 #pragma unroll
     for (int i = 0; i < kWidth / 8; ++i) {

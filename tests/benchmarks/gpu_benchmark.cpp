@@ -213,7 +213,7 @@ void print_parameters(const Table& table) {
   const Tensor m = make.zeros(kFp32, {count}), v = make.zeros(kFp32, {count});
   const Tensor factors = make.zeros(kFp32, {kNumAdamWFactors}), small = make.zeros(kBf16, {count});
   table.moved("AdamW", 7.0 * 4.0 * n,
-              [&] { adamw_step(parameter, m, v, gradient, factors, {.learning_rate = 1e-4F}, stream); });
+              [&] { adamw_step(parameter, {}, m, v, gradient, factors, {.learning_rate = 1e-4F}, stream); });
   table.moved("sum of gradients", 3.0 * 4.0 * n, [&] { accumulate(gradient, parameter, stream); });
   table.moved("cast to bfloat16", 6.0 * n, [&] { convert(small, gradient, stream); });
   table.moved("gradients = 0", 4.0 * n, [&] { fill(gradient, 0.0F, stream); });

@@ -24,7 +24,7 @@ TEST(AdamW, SeveralSteps) {
       const AdamWOptions options{.learning_rate = 0.01F, .weight_decay = 0.1F};
       const Operand grad = Operand::random({n}, 10 + static_cast<std::uint64_t>(step));
       const Operand factors = Operand::of(reference::adamw_factors(0.25, options, step));
-      adamw_step(param, m, v, grad, factors, options, test_stream());
+      adamw_step(param, {}, m, v, grad, factors, options, test_stream());
       reference::adamw_step(expected, expected_m, expected_v, grad.doubles(), 0.25, options, step);
       grad.expect_guards("grad");
     }
@@ -34,13 +34,41 @@ TEST(AdamW, SeveralSteps) {
   }
 }
 
+TEST(AdamW, RoundsWhatItChanges) {
+  for (const std::int64_t n : {1, 5, 64, 1003, 40001}) {
+    SCOPED_TRACE(n);
+    const Operand param = Operand::random({n}, 1), alone = Operand::random({n}, 1);
+    const Operand m = Operand::zeros({n}), v = Operand::zeros({n});
+    const Operand m_alone = Operand::zeros({n}), v_alone = Operand::zeros({n});
+    const Operand rounded = Operand::poisoned({n}, {}, DType::kBfloat16);
+    const Operand grad = Operand::random({n}, 2);
+    const AdamWOptions options{.learning_rate = 0.01F, .weight_decay = 0.1F};
+    const Operand factors = Operand::of(reference::adamw_factors(0.25, options, 1));
+    adamw_step(param, rounded, m, v, grad, factors, options, test_stream());
+    adamw_step(alone, {}, m_alone, v_alone, grad, factors, options, test_stream());
+    EXPECT_EQ(param.floats(), alone.floats());
+    std::vector<float> expected = param.floats();
+    for (float& x : expected) x = static_cast<float>(Bfloat16(x));
+    EXPECT_EQ(rounded.floats(), expected);
+    rounded.expect_guards("rounded");
+
+    // A step that changes nothing.
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const Operand skip = Operand::of({nan, nan, nan});
+    const Operand untouched = Operand::random({n}, 3, 1.0, {}, DType::kBfloat16);
+    const std::vector<float> before = untouched.floats();
+    adamw_step(param, untouched, m, v, grad, skip, options, test_stream());
+    EXPECT_EQ(untouched.floats(), before);
+  }
+}
+
 TEST(AdamW, LateStepsHaveNoBias) {
   const AdamWOptions options{.learning_rate = 1.0F, .epsilon = 0.0F};
   const Operand param = Operand::of({0.0F});
   const Operand m = Operand::of({0.5F});
   const Operand v = Operand::of({4.0F});
   const Operand factors = Operand::of(reference::adamw_factors(1.0, options, 100000000));
-  adamw_step(param, m, v, Operand::of({0.5F}), factors, options, test_stream());
+  adamw_step(param, {}, m, v, Operand::of({0.5F}), factors, options, test_stream());
   EXPECT_NEAR(param.floats()[0], -0.5 / std::sqrt(0.95 * 4.0 + 0.05 * 0.25), 1e-6);
 }
 
@@ -53,7 +81,7 @@ TEST(AdamW, NanAndInfAreSeen) {
     const Operand v = Operand::zeros({50});
     const AdamWOptions options{.learning_rate = 0.1F};
     const Operand factors = Operand::of(reference::adamw_factors(1.0, options, 1));
-    adamw_step(param, m, v, grad, factors, options, test_stream());
+    adamw_step(param, {}, m, v, grad, factors, options, test_stream());
     for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(std::isnan(param.floats()[i]), i == 17) << i;
   }
 }
@@ -99,7 +127,7 @@ TEST(AdamW, StepsThatAreNotFiniteChangeNothing) {
     const Operand param = Operand::random({50}, 2), m = Operand::random({50}, 3),
                   v = Operand::random({50}, 4);
     const auto before = param.floats();
-    adamw_step(param, m, v, Operand::random({50}, 1), decisions.factors, options, test_stream());
+    adamw_step(param, {}, m, v, Operand::random({50}, 1), decisions.factors, options, test_stream());
     EXPECT_EQ(param.floats(), before);
     EXPECT_EQ(m.floats(), Operand::random({50}, 3).floats());
     EXPECT_EQ(v.floats(), Operand::random({50}, 4).floats());
@@ -110,7 +138,7 @@ TEST(AdamW, StepsThatAreNotFiniteChangeNothing) {
 TEST(AdamWDeathTest, LengthsDiffer) {
   const Operand x = Operand::zeros({5});
   const Operand y = Operand::zeros({4});
-  EXPECT_DEATH(adamw_step(x, x, x, y, Operand::of({1.0F, 1.0F, 1.0F}), {}, test_stream()),
+  EXPECT_DEATH(adamw_step(x, {}, x, x, y, Operand::of({1.0F, 1.0F, 1.0F}), {}, test_stream()),
                "adamw_step: grad is \\[4\\], \\[5\\] expected");
 }
 

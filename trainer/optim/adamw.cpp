@@ -74,7 +74,9 @@ void AdamW::step(Tensor gradients, Tensor squared_norm_1, Tensor loss_1, double 
     const auto part = [&](Tensor flat) {
       return flat.slice(0, stretch.elements.begin, stretch.elements.end);
     };
-    adamw_step(part(parameters_.values()), part(m_), part(v_), part(gradients), factors_, options, stream);
+    const Tensor operands = parameters_.operands_are_values() ? Tensor() : parameters_.padded_operands();
+    adamw_step(part(parameters_.values()), operands ? part(operands) : Tensor(), part(m_), part(v_),
+               part(gradients), factors_, options, stream);
   }
 }
 

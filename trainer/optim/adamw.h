@@ -13,8 +13,10 @@
 namespace trireme {
 
 // Keeps the two moments, laid out flat like the parameters, of those that it changes, on their device.
-// Weight decay is decoupled and touches matrices alone.  A step whose loss or gradient is not finite changes
-// nothing; that, and by how much gradients are clipped, is decided on the device.
+// Operands of passes
+// that aren't the values are rounded as these change.  Weight decay is decoupled and touches matrices alone.
+// A step whose loss or gradient is not finite changes nothing; that, and by how much gradients are clipped,
+// is decided on the device.
 class AdamW {
  public:
   // Changes all parameters, which outlive the optimizer.  The moments are zero.

@@ -288,7 +288,7 @@ TEST(CudaAdamW, OperandsNeedNotBeAligned) {
   Array expected = param.doubles(), expected_m = m.doubles(), expected_v = v.doubles();
   const AdamWOptions options{.learning_rate = 0.01F, .weight_decay = 0.1F};
   const Operand factors = Operand::of(reference::adamw_factors(0.25, options, /*step=*/3));
-  adamw_step(param, m, v, grad, factors, options, test_stream());
+  adamw_step(param, {}, m, v, grad, factors, options, test_stream());
   reference::adamw_step(expected, expected_m, expected_v, grad.doubles(), 0.25, options, /*step=*/3);
   param.expect_near(expected, 1e-6, "param");
   m.expect_near(expected_m, 1e-6, "m");

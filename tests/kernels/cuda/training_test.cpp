@@ -118,7 +118,8 @@ class DeviceModel {
     begin_update(factors, small(DType::kInt32, kNumUpdateCounts, kNumAdamWFactors),
                  small(DType::kFloat32, 1, std::int64_t{kNumAdamWFactors} + kNumUpdateCounts), sum_of_squares,
                  sum_of_squares, /*max_norm=*/0.0F, step, kOptions, compute_);
-    adamw_step(parameters(), flat(moments_, 0), flat(moments_, 1), gradients(), factors, kOptions, compute_);
+    adamw_step(parameters(), {}, flat(moments_, 0), flat(moments_, 1), gradients(), factors, kOptions,
+               compute_);
     slot.computed.record(compute_);
     slot.computed.make_wait(fetches_);
     copy(rows(slot.pinned_out, 0), y, fetches_);
