@@ -9,8 +9,8 @@
 namespace trireme {
 
 // p[B, H, T, S] = softmax(scale q k^T + bias + mask) over the keys, of q[B, T, H, D] and k[B, S, K, D] as in
-// attention_forward, before dropout.  Each row adds up to 1, or is 0 where a query sees no key.  float32, on
-// the CPU.
+// attention_forward, before dropout.  Each row adds up to 1, or is 0 where a query sees no key.  p is
+// float32.
 void attention_probabilities(Tensor p_BHTS, Tensor q_BTHD, Tensor k_BSKD, const AttentionOptions& options,
                              Stream stream);
 

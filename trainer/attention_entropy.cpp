@@ -4,6 +4,8 @@
 
 #include "data/loader.h"
 #include "kernels/attention_probabilities.h"
+#include "kernels/buffer.h"
+#include "kernels/host_copy.h"
 
 namespace trireme {
 namespace {
@@ -16,12 +18,14 @@ class EntropyMeter : public AttentionObserver {
   void observe(AttentionKind kind, Tensor q_BTHD, Tensor k_BSKD, const AttentionOptions& options,
                Stream stream) override {
     const std::int64_t batch = q_BTHD.dim(0), queries = q_BTHD.dim(1), heads = q_BTHD.dim(2);
-    entropies_.resize(static_cast<std::size_t>(batch * heads * queries));
-    const Tensor entropy_BHT(entropies_.data(), DType::kFloat32, {batch, heads, queries});
+    const std::int64_t bytes = batch * heads * queries * size_bytes(DType::kFloat32);
+    if (memory_.size_bytes() < bytes) memory_ = Buffer(bytes, stream.device());
+    const Tensor entropy_BHT = memory_.tensor(DType::kFloat32, {batch, heads, queries});
     attention_entropy(entropy_BHT, q_BTHD, k_BSKD, options, stream);
+    const std::vector<float> entropies = host_copy<float>(entropy_BHT, stream);
     std::vector<double> sums(static_cast<std::size_t>(heads), 0.0);
-    for (std::size_t i = 0; i < entropies_.size(); ++i) {
-      sums[i / static_cast<std::size_t>(queries) % sums.size()] += static_cast<double>(entropies_[i]);
+    for (std::size_t i = 0; i < entropies.size(); ++i) {
+      sums[i / static_cast<std::size_t>(queries) % sums.size()] += static_cast<double>(entropies[i]);
     }
     std::vector<float>& means = layers_[static_cast<std::size_t>(kind)].emplace_back();
     for (const double sum : sums)
@@ -33,7 +37,7 @@ class EntropyMeter : public AttentionObserver {
 
  private:
   std::array<std::vector<std::vector<float>>, kNumAttentionKinds> layers_;
-  std::vector<float> entropies_;
+  Buffer memory_;  // of a pass's entropies
 };
 
 // The most layers, and heads, of each kind that any rank has seen.

@@ -81,12 +81,7 @@ void check_chunks(const Config& config, int stages) {
   if (reason) throw UserError("parallel.chunks", *reason, "change it, or parallel.schedule");
 }
 
-void check_cuda(const Config& config, const MeshLayout& mesh) {
-  if (config.train.eval_attention > 0) {
-    refuse("train.eval_attention", std::to_string(config.train.eval_attention),
-           "looks at attention on the CPU, and run.device is cuda",
-           "leave it out (trireme attention does it, of a checkpoint)");
-  }
+void check_cuda(const MeshLayout& mesh) {
   for (const Axis axis : kAxes) {
     if (kHasNccl || mesh.size(axis) == 1) continue;
     throw UserError("run.device", "cuda on several ranks needs NCCL, which this build has not",
@@ -136,7 +131,7 @@ void check_layout(const Config& config, const MeshLayout& mesh) {
   if (const int stages = mesh.size(Axis::kPipeline); stages > 1)
     check_whole_models(config, "parallel.pipeline", stages);
   check_chunks(config, mesh.size(Axis::kPipeline));
-  if (config.run.device == "cuda") check_cuda(config, mesh);
+  if (config.run.device == "cuda") check_cuda(mesh);
   if (config.run.cuda_graph) check_cuda_graph(config, mesh);
   if (config.parallel.zero >= 2 && mesh.size(Axis::kPipeline) > 1) {
     refuse("parallel.zero", std::to_string(config.parallel.zero),

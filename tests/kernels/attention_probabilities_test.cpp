@@ -50,6 +50,7 @@ reference::Tokens repeated(const reference::Tokens& row, std::int64_t count) {
 struct Inputs {
   Operand q, k, v, slopes;
   reference::Tokens query_documents, key_documents;
+  Operand query_numbers, key_numbers;  // the same, on the device
   AttentionOptions options;
 
   Inputs(const Inputs&) = delete;  // the options are views of its arrays
@@ -62,11 +63,13 @@ struct Inputs {
         slopes(Operand::of({0.5F, 0.1F, 0.02F})),
         query_documents(repeated(c.query_documents, c.sizes.b)),
         key_documents(repeated(c.key_documents, c.sizes.b)),
+        query_numbers(Operand::of(query_documents, {std::ssize(query_documents)})),
+        key_numbers(Operand::of(key_documents, {std::ssize(key_documents)})),
         options{.scale = 0.3F, .causal = c.causal, .window = c.window} {
     if (c.alibi) options.alibi_slopes_H = slopes.tensor().slice(0, 0, c.sizes.h);
     if (query_documents.empty()) return;
-    options.query_documents_BT = as_tensor(query_documents, {c.sizes.b, c.sizes.t});
-    options.key_documents_BS = as_tensor(key_documents, {c.sizes.b, c.sizes.s});
+    options.query_documents_BT = query_numbers.tensor().view({c.sizes.b, c.sizes.t});
+    options.key_documents_BS = key_numbers.tensor().view({c.sizes.b, c.sizes.s});
   }
 
   reference::AttentionMasks masks() const {
@@ -80,8 +83,18 @@ struct Inputs {
 
 Operand probabilities_of(const Case& c, const Inputs& in) {
   Operand p = Operand::poisoned({c.sizes.b, c.sizes.h, c.sizes.t, c.sizes.s});
-  attention_probabilities(p, in.q, in.k, in.options, Stream());
+  attention_probabilities(p, in.q, in.k, in.options, test_stream());
   return p;
+}
+
+// Of rows of probabilities.
+reference::Array entropies_of(const reference::Array& p, std::int64_t num_keys) {
+  reference::Array entropies = reference::zeros(std::ssize(p) / num_keys);
+  for (std::int64_t i = 0; i < std::ssize(p); ++i) {
+    const double share = reference::at(p, i);
+    reference::at(entropies, i / num_keys) -= share > 0.0 ? share * std::log(share) : 0.0;
+  }
+  return entropies;
 }
 
 TEST(AttentionProbabilities, AgreeWithReference) {
@@ -90,6 +103,24 @@ TEST(AttentionProbabilities, AgreeWithReference) {
     const Inputs in(c);
     probabilities_of(c, in).expect_near(
         reference::attention_probabilities(in.q.doubles(), in.k.doubles(), c.sizes, in.masks()), 1e-6, "p");
+  }
+}
+
+// On a CUDA device queries and keys may be bfloat16: the exact result of the rounded numbers.
+TEST(AttentionProbabilities, OfBfloat16) {
+  if (test_stream().device().is_cpu()) return;
+  for (const std::int64_t width : {20, 64, 128}) {  // not, and a multiple of 16 bytes
+    const reference::AttentionSizes sizes = {2, 37, 37, 4, 2, width};
+    const Operand q = Operand::random({2, 37, 4, width}, 1, 1.5, {}, DType::kBfloat16);
+    const Operand k = Operand::random({2, 37, 2, width}, 2, 1.5, {}, DType::kBfloat16);
+    const AttentionOptions options{.scale = 0.2F};
+    const reference::Array expected = reference::attention_probabilities(q.doubles(), k.doubles(), sizes,
+                                                                         reference::AttentionMasks(options));
+    const Operand p = Operand::poisoned({2, 4, 37, 37}), entropy = Operand::poisoned({2, 4, 37});
+    attention_probabilities(p, q, k, options, test_stream());
+    p.expect_near(expected, 1e-6, "p");
+    attention_entropy(entropy, q, k, options, test_stream());
+    entropy.expect_near(entropies_of(expected, 37), 1e-6, "entropy");
   }
 }
 
@@ -112,7 +143,7 @@ TEST(AttentionProbabilities, AreThoseOfAttention) {
       }
     }
     const Operand out = Operand::poisoned({b_size, t_size, h_size, d_size});
-    attention_forward(out, {}, in.q, in.k, in.v, in.options, Stream());
+    attention_forward(out, {}, in.q, in.k, in.v, in.options, test_stream());
     out.expect_near(expected, 3e-6, "out");
   }
 }
@@ -131,13 +162,9 @@ TEST(AttentionEntropy, IsThatOfTheProbabilities) {
     const Inputs in(c);
     const reference::Array p =
         reference::attention_probabilities(in.q.doubles(), in.k.doubles(), c.sizes, in.masks());
-    reference::Array expected = reference::zeros(std::ssize(p) / c.sizes.s);
-    for (std::int64_t i = 0; i < std::ssize(p); ++i) {
-      const double share = reference::at(p, i);
-      reference::at(expected, i / c.sizes.s) -= share > 0.0 ? share * std::log(share) : 0.0;
-    }
+    const reference::Array expected = entropies_of(p, c.sizes.s);
     const Operand entropy = Operand::poisoned({c.sizes.b, c.sizes.h, c.sizes.t});
-    attention_entropy(entropy, in.q, in.k, in.options, Stream());
+    attention_entropy(entropy, in.q, in.k, in.options, test_stream());
     entropy.expect_near(expected, 1e-6, "entropy");
     for (const float value : entropy.floats()) EXPECT_GE(value, 0.0F);
   }
@@ -147,13 +174,13 @@ TEST(AttentionEntropy, OfAlikeKeysAndOfOne) {
   const Operand q = Operand::random({1, 3, 1, 4}, 1);
   const Operand entropy = Operand::poisoned({1, 1, 3});
   const AttentionOptions options{.scale = 1.0F, .causal = false};
-  attention_entropy(entropy, q, Operand::zeros({1, 10, 1, 4}), options, Stream());
+  attention_entropy(entropy, q, Operand::zeros({1, 10, 1, 4}), options, test_stream());
   for (const float value : entropy.floats()) EXPECT_NEAR(value, std::log(10.0F), 1e-6F);
   // The other key is so far below that nothing is left for it.
   const Operand ones = Operand::of(std::vector<float>(12, 1.0F));
   const Operand keys = Operand::of({100.0F, 100.0F, 100.0F, 100.0F, -100.0F, 0.0F, 0.0F, 0.0F});
   attention_entropy(entropy, ones.tensor().view({1, 3, 1, 4}), keys.tensor().view({1, 2, 1, 4}), options,
-                    Stream());
+                    test_stream());
   for (const float value : entropy.floats()) EXPECT_EQ(value, 0.0F);
 }
 
@@ -163,7 +190,7 @@ TEST(AttentionProbabilities, AreTheSameForAnyThreads) {
   expect_same_for_any_threads([&] {
     std::vector<float> all = probabilities_of(c, in).floats();
     const Operand entropy = Operand::poisoned({2, 4, 70});
-    attention_entropy(entropy, in.q, in.k, in.options, Stream());
+    attention_entropy(entropy, in.q, in.k, in.options, test_stream());
     const std::vector<float> entropies = entropy.floats();
     all.insert(all.end(), entropies.begin(), entropies.end());
     return all;
@@ -174,9 +201,10 @@ TEST(AttentionProbabilitiesDeathTest, MisfitOperands) {
   const Case& c = kCases[3];
   const Inputs in(c);
   const Operand turned = Operand::poisoned({c.sizes.b, c.sizes.t, c.sizes.h, c.sizes.s});
-  EXPECT_DEATH(attention_probabilities(turned, in.q, in.k, in.options, Stream()),
+  EXPECT_DEATH(attention_probabilities(turned, in.q, in.k, in.options, test_stream()),
                "attention_probabilities: p");
-  EXPECT_DEATH(attention_entropy(turned, in.q, in.k, in.options, Stream()), "attention_entropy: entropy");
+  EXPECT_DEATH(attention_entropy(turned, in.q, in.k, in.options, test_stream()),
+               "attention_entropy: entropy");
 }
 
 }  // namespace
