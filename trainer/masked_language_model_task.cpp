@@ -15,7 +15,7 @@ MaskedLanguageModelTask::MaskedLanguageModelTask(const Config& config, Mesh& mes
       validation_data_(config.data.path, kValidationSplit),
       tokenizer_(load_tokenizer(training_data_.folder() / kTokenizerFile)),
       model_(TransformerOptions::from_config(config.model, vocabulary_with_mask(*tokenizer_)),
-             ParameterMemory::kValuesAndGradients, stream),
+             ParameterMemory::kValuesAndGradients, stream, dtype_of(config.train)),
       upload_(stream) {
   check_length(training_data_, config_.model.context);
   check_length(validation_data_, config_.model.context);

@@ -117,13 +117,22 @@ class CudaProgram : public ::testing::Test {
     }
   }
 
+  using ByStep = std::map<std::int64_t, double>;
+
   // Of each step that a run has logged.
-  static std::map<std::int64_t, double> losses(const std::string& run_directory) {
-    std::map<std::int64_t, double> found;
+  static ByStep losses(const std::string& run_directory) {
+    return logged(run_directory, "loss", "grad_norm");
+  }
+  static ByStep validation_losses(const std::string& run_directory) {
+    return logged(run_directory, "validation_loss", "validation_loss");
+  }
+  // The number of that name, of lines that have the other one, too.
+  static ByStep logged(const std::string& run_directory, const char* name, const char* other) {
+    ByStep found;
     std::ifstream lines(run_directory + "/metrics.jsonl");
     for (std::string line; std::getline(lines, line);) {
       const Json entry = Json::parse(line);
-      if (entry.contains("loss") && entry.contains("grad_norm")) found[entry["step"]] = entry["loss"];
+      if (entry.contains(name) && entry.contains(other)) found[entry["step"]] = entry[name];
     }
     return found;
   }
@@ -141,8 +150,36 @@ class CudaProgram : public ::testing::Test {
     return Words{"train"} + tiny("text") + training_keys(steps) + Words{"run.directory=" + directory};
   }
 
+  // Ten steps of the model on one rank of the CPU, and in bfloat16 on so many GPUs in each layout.
+  void expect_float32s_losses_in_bfloat16(const Words& model,
+                                          const std::vector<std::pair<int, Words>>& layouts) {
+    const std::string on_cpu = run_directory();
+    Ended ended = run(1, training(on_cpu, 10) + model);
+    ASSERT_EQ(ended.code, 0) << ended.errors;
+    const auto expected = losses(on_cpu);
+    ASSERT_EQ(expected.size(), 10U);
+    for (const auto& [ranks, layout] : layouts) {
+      if (lacks(ranks)) continue;
+      SCOPED_TRACE(testing::PrintToString(model + layout));
+      const std::string directory = run_directory();
+      ended =
+          run(ranks, training(directory, 10) + model + Words{"device=cuda", "train.dtype=bfloat16"} + layout,
+              {"TRIREME_VGPU_STREAMS=lazy"});
+      ASSERT_EQ(ended.code, 0) << ended.output << ended.errors;
+      const auto found = losses(directory);
+      ASSERT_EQ(found.size(), 10U);
+      for (const auto& [step, loss] : expected)
+        EXPECT_NEAR(found.at(step), loss, 0.02 * loss) << "step " << step;
+      EXPECT_NE(found, expected);  // it is another type
+    }
+  }
+
+  // Of a new run.
+  std::string run_directory() { return runs_ / ("run" + std::to_string(num_runs_++)); }
+
   static inline std::unique_ptr<TempDir> folder_;
   TempDir runs_;
+  int num_runs_ = 0;
 };
 
 const Words kLayouts = {"dp=1",
@@ -227,30 +264,52 @@ TEST_F(CudaProgram, GoesOnWhereAnotherDeviceStopped) {
 // Of the type that passes compute in, losses know little: these are the first steps, far from where it would
 // matter.
 TEST_F(CudaProgram, LossesInBfloat16FollowThoseInFloat32) {
-  const std::string expected_run = runs_ / "float32";
-  Ended ended = run(1, training(expected_run, 10));
-  ASSERT_EQ(ended.code, 0) << ended.errors;
-  const auto expected = losses(expected_run);
-  ASSERT_EQ(expected.size(), 10U);
-  const std::vector<std::pair<int, Words>> layouts = {
-      {1, {}},
-      {1, {"train.recompute=full"}},
-      {4, {"parallel.tensor=2", "parallel.pipeline=2"}},
-      {4, {"parallel.zero=2", "parallel.tensor=2", "parallel.gradient_dtype=bfloat16"}},
-      {4, {"parallel.zero=1", "parallel.pipeline=2", "parallel.schedule=zero_bubble"}}};
-  int number = 0;
-  for (const auto& [ranks, layout] : layouts) {
-    if (lacks(ranks)) continue;
-    const std::string directory = runs_ / ("bfloat16_" + std::to_string(number++));
-    ended = run(ranks, training(directory, 10) + Words{"device=cuda", "train.dtype=bfloat16"} + layout,
-                {"TRIREME_VGPU_STREAMS=lazy"});
-    ASSERT_EQ(ended.code, 0) << ended.output << ended.errors;
-    const auto found = losses(directory);
-    ASSERT_EQ(found.size(), 10U);
-    for (const auto& [step, loss] : expected)
-      EXPECT_NEAR(found.at(step), loss, 0.02 * loss) << "step " << step;
-    EXPECT_NE(found, expected);  // it is another type
+  expect_float32s_losses_in_bfloat16(
+      {}, {{1, {}},
+           {1, {"train.recompute=full"}},
+           {4, {"parallel.tensor=2", "parallel.pipeline=2"}},
+           {4, {"parallel.zero=2", "parallel.tensor=2", "parallel.gradient_dtype=bfloat16"}},
+           {4, {"parallel.zero=1", "parallel.pipeline=2", "parallel.schedule=zero_bubble"}},
+           {2, {"parallel.zero=3"}},
+           {4, {"parallel.zero=3", "train.recompute=full"}},
+           {4, {"parallel.zero=3", "parallel.tensor=2", "parallel.gradient_dtype=bfloat16"}}});
+}
+
+// Who has which values, and who copies of them, changes nothing but the order of sums; nor does it matter
+// whether a run stops in between.
+TEST_F(CudaProgram, SharedCopiesInBfloat16AreTheWholeOnes) {
+  if (lacks(2)) GTEST_SKIP() << "needs 2 GPUs and NCCL";
+  std::vector<ByStep> courses, validations;
+  for (const char* const zero : {"0", "1", "2", "3"}) {
+    const std::string directory = run_directory();
+    const Words layout = {"device=cuda",    "train.dtype=bfloat16",    "train.eval_every=2",
+                          "model.width=64", "parallel.bucket_mib=0.1", std::string("parallel.zero=") + zero};
+    for (const int steps : {3, 5}) {
+      if (steps < 5 && layout.back() != "parallel.zero=3") continue;
+      const Ended ended = run(2, training(directory, steps) + layout, {"TRIREME_VGPU_STREAMS=lazy"});
+      ASSERT_EQ(ended.code, 0) << ended.output << ended.errors;
+    }
+    courses.push_back(losses(directory));
+    validations.push_back(validation_losses(directory));
+    ASSERT_EQ(courses.back().size(), 5U);
+    for (const auto& [step, loss] : courses.front())
+      EXPECT_NEAR(courses.back().at(step), loss, 1e-3 * loss) << "zero " << zero << ", step " << step;
   }
+  EXPECT_EQ(courses[2], courses[3]);
+  validations[3].erase(3);  // where it stopped
+  EXPECT_EQ(validations[2].size(), 3U);
+  EXPECT_EQ(validations[2], validations[3]);
+}
+
+TEST_F(CudaProgram, EncodersAndLoopsComputeInBfloat16) {
+  expect_float32s_losses_in_bfloat16(
+      {"model.kind=encoder", "model.token_types=2", "model.output_transform=true", "model.norm=layer",
+       "model.embedding_norm=true"},
+      {{1, {}}, {2, {"parallel.zero=3"}}});
+  const Words loops = {"model.loops=2", "model.layers=2"};
+  expect_float32s_losses_in_bfloat16(loops, {{1, {}}, {2, {"parallel.zero=3"}}});
+  expect_float32s_losses_in_bfloat16(loops + Words{"model.halting=true"},
+                                     {{1, {}}, {2, {"parallel.zero=3"}}});
 }
 
 // Passes in bfloat16 take the values of a run in float32, and leave such.
@@ -263,9 +322,39 @@ TEST_F(CudaProgram, BfloatIsOfPassesAlone) {
   ended = run(1, training(directory, 8));
   ASSERT_EQ(ended.code, 0) << ended.errors;
   EXPECT_EQ(losses(directory).size(), 8U);
-  ended = run(1, training(runs_ / "cpu", 2) + Words{"train.dtype=bfloat16"});
+  ended = run(1, training(run_directory(), 2) + Words{"train.dtype=bfloat16"});
   EXPECT_EQ(ended.code, 2);
   EXPECT_NE(ended.errors.find("set run.device = \"cuda\""), std::string::npos) << ended.errors;
+}
+
+// So do those of ranks that share the values, and others go on from there, on either device.
+TEST_F(CudaProgram, SharedBfloatIsOfPassesAlone) {
+  if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs and NCCL";
+  const std::string whole = run_directory(), shared = run_directory();
+  Ended ended = run(1, training(whole, 10));
+  ASSERT_EQ(ended.code, 0) << ended.errors;
+  const Words narrow = {"device=cuda", "train.dtype=bfloat16"};
+  const struct {
+    int steps, ranks;
+    Words layout;
+  } stages[] = {{2, 2, narrow + Words{"parallel.zero=3"}},
+                {4, 2, {"device=cpu"}},
+                {6, 4, narrow + Words{"parallel.zero=3", "parallel.tensor=2"}},
+                {8, 1, {"device=cuda"}},
+                {9, 2, narrow + Words{"parallel.zero=1"}},
+                {10, 4, narrow + Words{"parallel.zero=3"}}};
+  for (const auto& [steps, ranks, layout] : stages) {
+    ended = run(ranks, training(shared, steps) + layout);
+    ASSERT_EQ(ended.code, 0) << ended.output << ended.errors;
+  }
+  const auto expected = losses(whole), found = losses(shared);
+  ASSERT_EQ(expected.size(), 10U);
+  ASSERT_EQ(found.size(), 10U);
+  for (const auto& [step, loss] : expected) EXPECT_NEAR(found.at(step), loss, 0.02 * loss) << "step " << step;
+  const Words generate = {"generate", shared, "--prompt", "Ship ", "--tokens", "12", "--temperature", "0"};
+  ended = run(1, generate);
+  EXPECT_EQ(ended.code, 0) << ended.errors;
+  EXPECT_EQ(run(1, generate + Words{"--device", "cuda"}).output, ended.output);
 }
 
 TEST_F(CudaProgram, TranslatesInBfloat16) {

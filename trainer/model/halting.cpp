@@ -25,18 +25,18 @@ void Halting::allocate(Arena& arena, const PassLimits& limits) {
   for (std::int64_t loop = 0; loop < num_loops_; ++loop) {
     const std::size_t before = states_NC_.size();
     const bool own = limits.training || loop < 2;
-    states_NC_.push_back(own ? arena.allocate(DType::kFloat32, {limits.rows(), width_})
+    states_NC_.push_back(own ? arena.allocate(limits.dtype, {limits.rows(), width_})
                              : states_NC_[before - 2]);
     weights_N_.push_back(own ? rows() : weights_N_.front());
   }
-  logit_N_ = rows();
+  logit_N_ = arena.allocate(limits.dtype, {limits.rows()});
   remainder_N_ = rows();
   loops_N_ = arena.allocate(DType::kInt32, {limits.rows()});
   dponder_N_ = rows();
   if (!limits.training) return;
-  dlogit_N_ = rows();
+  dlogit_N_ = arena.allocate(limits.dtype, {limits.rows()});
   dremainder_N_ = rows();
-  dprevious_NC_ = arena.allocate(DType::kFloat32, {limits.rows(), width_});
+  dprevious_NC_ = arena.allocate(limits.dtype, {limits.rows(), width_});
 }
 
 Tensor Halting::state(const Pass& pass) const {
@@ -48,7 +48,7 @@ Tensor Halting::weight(const Pass& pass) const {
 }
 
 void Halting::look(Tensor input_NC, const Pass& pass) const {
-  linear_forward(pass.rows_of(logit_N_).view({pass.rows(), 1}), input_NC, weight_.value, bias_.value,
+  linear_forward(pass.rows_of(logit_N_).view({pass.rows(), 1}), input_NC, weight_.operand, bias_.operand,
                  pass.stream);
 }
 
@@ -88,7 +88,7 @@ void Halting::backward_input(Tensor dinput_NC, Tensor input_NC, Tensor scratch_N
                              const Pass& pass) const {
   const Tensor of_unit = pass.rows_of(scratch_NC);
   linear_backward(of_unit, weight_.gradient, bias_.gradient, pass.rows_of(dlogit_N_).view({pass.rows(), 1}),
-                  input_NC, weight_.value, pass.stream);
+                  input_NC, weight_.operand, pass.stream);
   accumulate(dinput_NC, of_unit, pass.stream);
   accumulate(dinput_NC, pass.rows_of(dprevious_NC_), pass.stream);
   reducer.mark_ready(bias_, pass.stream);

@@ -28,9 +28,10 @@ Tensor as_sequences(Tensor x_MC) {
 }  // namespace
 
 MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, ParameterMemory memory,
-                                         Stream stream)
+                                         Stream stream, DType dtype)
     : options_(options),
       stream_(stream),
+      dtype_(dtype),
       encoder_(parameters_, options, {.layers = options.layers, .causal = false}, TensorRanks::alone(),
                stream),
       transform_([&]() -> std::optional<OutputTransform> {
@@ -42,15 +43,16 @@ MaskedLanguageModel::MaskedLanguageModel(const TransformerOptions& options, Para
   transform_range_ = {parameters_.range_of("output.transform").begin,
                       parameters_.range_of("output.norm").end};
   const MemoryLabel label("model", kFewerParameters);
-  parameters_.allocate(memory, stream.device());
+  parameters_.allocate(memory, stream.device(), dtype);
 }
 
-void MaskedLanguageModel::allocate(const PassLimits& limits, std::int64_t predictions) {
+void MaskedLanguageModel::allocate(PassLimits limits, std::int64_t predictions) {
+  limits.dtype = dtype_;
   CHECK_LE(limits.sequence, options_.context);
-  const PassLimits head{.batch = predictions, .sequence = 1, .training = limits.training};
+  const PassLimits head{.batch = predictions, .sequence = 1, .training = limits.training, .dtype = dtype_};
   const auto plan = [&](Arena& arena) {
     const auto rows = [&](const PassLimits& of) {
-      return arena.allocate(DType::kFloat32, {of.rows(), options_.width});
+      return arena.allocate(dtype_, {of.rows(), options_.width});
     };
     encoder_.allocate(arena, limits);
     if (options_.halting) counted_N_ = arena.allocate(DType::kInt32, {limits.rows()});

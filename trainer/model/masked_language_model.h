@@ -25,10 +25,10 @@ struct MaskedTokens {
 class MaskedLanguageModel {
  public:
   // Parameters are allocated but not initialised: see ParameterBuffer::initialize, or load a checkpoint.  The
-  // model lies where the stream's device is.
+  // model lies where the stream's device is; its passes compute in `dtype`, see ModelShare.
   explicit MaskedLanguageModel(const TransformerOptions& options,
                                ParameterMemory memory = ParameterMemory::kValuesAndGradients,
-                               Stream stream = {});
+                               Stream stream = {}, DType dtype = DType::kFloat32);
 
   const TransformerOptions& options() const { return options_; }
   ParameterBuffer& parameters() { return parameters_; }
@@ -37,7 +37,7 @@ class MaskedLanguageModel {
 
   // Makes the activation memory of all passes up to these limits that predict up to `predictions` tokens;
   // once.
-  void allocate(const PassLimits& limits, std::int64_t predictions);
+  void allocate(PassLimits limits, std::int64_t predictions);
 
   // Every token sees its whole sequence, or document: where sequences are padded, the pass's documents keep
   // what is padding apart (mark_padding), and then it changes nothing.
@@ -67,6 +67,7 @@ class MaskedLanguageModel {
 
   TransformerOptions options_;
   Stream stream_;
+  DType dtype_;
   ParameterBuffer parameters_;
   TransformerStack encoder_;
   std::optional<OutputTransform> transform_;
