@@ -239,26 +239,39 @@ TEST_F(CudaProgram, TrainsAnEncoderAndLoops) {
                           /*steps=*/2);
 }
 
-TEST_F(CudaProgram, GoesOnWhereAnotherDeviceStopped) {
+// One run that is stopped after every step, each of which another layout takes: all resume the checkpoint of
+// the one before.
+TEST_F(CudaProgram, GoesOnWhereAnotherLayoutStopped) {
   if (lacks(4)) GTEST_SKIP() << "needs 4 GPUs and NCCL";
+  const std::map<std::string, std::string> keys = {
+      {"dp", "parallel.data"},         {"tp", "parallel.tensor"},         {"pp", "parallel.pipeline"},
+      {"zero", "parallel.zero"},       {"schedule", "parallel.schedule"}, {"chunks", "parallel.chunks"},
+      {"recompute", "train.recompute"}};
+  const auto go_on = [&](const std::string& directory, const std::string& device, const std::string& layout,
+                         int steps) {
+    Words arguments = training(directory, steps) + Words{"optim.warmup_steps=0", "device=" + device};
+    int ranks = 1;
+    std::istringstream parts(layout);
+    for (std::string part; std::getline(parts, part, ',');) {
+      const std::string key = part.substr(0, part.find('=')), value = part.substr(part.find('=') + 1);
+      if (key == "dp" || key == "tp" || key == "pp") ranks *= std::stoi(value);
+      arguments.push_back(keys.at(key) + "=" + value);
+    }
+    const Ended ended = run(ranks, arguments);
+    ASSERT_EQ(ended.code, 0) << layout << ended.output << ended.errors;
+  };
   const std::string alone = runs_ / "alone", moving = runs_ / "moving";
-  Ended ended = run(1, training(alone, 8));
-  ASSERT_EQ(ended.code, 0) << ended.errors;
-  const struct {
-    int steps, ranks;
-    Words layout;
-  } stages[] = {{2, 1, {"device=cuda"}},
-                {4, 2, {"device=cpu"}},
-                {6, 4, {"device=cuda", "parallel.tensor=2", "parallel.zero=3"}},
-                {8, 4, {"device=cuda", "parallel.pipeline=2", "parallel.zero=1"}}};
-  for (const auto& [steps, ranks, layout] : stages) {
-    ended = run(ranks, training(moving, steps) + layout);
-    ASSERT_EQ(ended.code, 0) << ended.output << ended.errors;
-  }
+  const int steps = static_cast<int>(kLayouts.size()) + 2;
+  go_on(alone, "cpu", "dp=1", steps);
+  int step = 0;
+  go_on(moving, "cpu", "dp=2", ++step);
+  for (const std::string& layout : kLayouts) go_on(moving, "cuda", layout, ++step);
+  go_on(moving, "cpu", "dp=1", ++step);
   const auto expected = losses(alone), found = losses(moving);
-  ASSERT_EQ(expected.size(), 8U);
-  ASSERT_EQ(found.size(), 8U);
-  for (const auto& [step, loss] : expected) EXPECT_NEAR(found.at(step), loss, 1e-5 * loss) << "step " << step;
+  ASSERT_EQ(expected.size(), static_cast<std::size_t>(steps));
+  ASSERT_EQ(found.size(), static_cast<std::size_t>(steps));
+  for (const auto& [number, loss] : expected)
+    EXPECT_NEAR(found.at(number), loss, 1e-5 * loss) << "step " << number;
 }
 
 // Of the type that passes compute in, losses know little: these are the first steps, far from where it would
