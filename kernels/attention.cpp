@@ -24,6 +24,10 @@ DType check_attention(const OperandCheck& check, Tensor out_BTHD, Tensor lse_BHT
 
 }  // namespace
 
+bool has_cudnn() {
+  return TRIREME_HAS_CUDNN;
+}
+
 void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                        const AttentionOptions& options, Stream stream) {
   const OperandCheck check("attention_forward", stream.device());

@@ -10,6 +10,17 @@
 
 namespace trireme {
 
+// Whether this build has cuDNN (it does where CUDA is built and the toolkit has it).
+bool has_cudnn();
+
+// Whose kernels a CUDA device computes attention with.
+enum class AttentionLibrary {
+  kTrireme,
+  // Of bfloat16 numbers.  What it has no kernel for is done by ours, and the log says why.  REQUIRES:
+  // has_cudnn().
+  kCudnn,
+};
+
 // Which keys a query sees, and how.  T queries, S keys; query t stands at position t + S - T of the keys, so
 // that a short query at the end of a cache sees all of it.  A query sees the keys that all of causal, window
 // and documents let it see; one that sees none gives 0, with a log-sum-exp of -infinity.
@@ -36,6 +47,7 @@ struct AttentionOptions {
   // Whether backward must give the same bits each time.  Costs time on devices of many threads; the CPU
   // always does.
   bool deterministic = false;
+  AttentionLibrary library = AttentionLibrary::kTrireme;
 };
 
 // Elements of the dropout mask of one sequence, of all heads that have masks: what `Dropout::offset` grows by

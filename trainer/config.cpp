@@ -310,6 +310,10 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   return parse_config(text, path, overrides);
 }
 
+AttentionLibrary attention_of(const RunConfig& config) {
+  return config.attention == "cudnn" ? AttentionLibrary::kCudnn : AttentionLibrary::kTrireme;
+}
+
 DType dtype_of(const TrainConfig& config) {
   return config.dtype == "bfloat16" ? DType::kBfloat16 : DType::kFloat32;
 }

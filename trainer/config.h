@@ -9,16 +9,18 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/attention.h"
 #include "kernels/dtype.h"
 
 namespace trireme {
 
 struct RunConfig {
-  std::string directory;       // everything that the run writes; required
-  std::int64_t seed = 0;       // initial values, order of the data, dropout
-  std::int64_t threads = 0;    // CPU threads per rank; 0: the node's cores divided among its ranks
-  std::string device = "cpu";  // cpu | cuda
-  bool cuda_graph = false;     // of passes
+  std::string directory;              // everything that the run writes; required
+  std::int64_t seed = 0;              // initial values, order of the data, dropout
+  std::int64_t threads = 0;           // CPU threads per rank; 0: the node's cores divided among its ranks
+  std::string device = "cpu";         // cpu | cuda
+  bool cuda_graph = false;            // of passes
+  std::string attention = "trireme";  // trireme | cudnn
 };
 
 struct DataConfig {
@@ -143,6 +145,7 @@ Config parse_config(std::string_view text, const std::string& name,
 
 // Of train.dtype.
 DType dtype_of(const TrainConfig& config);
+AttentionLibrary attention_of(const RunConfig& config);
 
 // The global batch of a decoder, however it was given.
 std::int64_t batch_sequences(const Config& config);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/user_error.h"
+#include "kernels/attention.h"
 #include "parallel/nccl_communicator.h"
 #include "parallel/pipeline_schedule.h"
 
@@ -107,6 +108,18 @@ void check_cuda_graph(const Config& config, const MeshLayout& mesh) {
     refuse_with("dropout, whose masks differ at each step, on several ranks");
 }
 
+void check_cudnn(const Config& config) {
+  const auto refuse_with = [&](const std::string& other, const std::string& instead) {
+    refuse("run.attention", "\"cudnn\"", "does not go with " + other, instead);
+  };
+  if (config.run.device == "cpu")
+    refuse_with("run.device = \"cpu\"", "leave it out, or set run.device = \"cuda\"");
+  if (config.train.dtype != "bfloat16")
+    refuse_with("train.dtype = \"float32\"", "leave it out, or set train.dtype = \"bfloat16\"");
+  if (!has_cudnn())
+    refuse_with("this build, which has no cuDNN", "leave it out, or install cuDNN and build again");
+}
+
 void check_bfloat16(const Config& config) {
   if (config.run.device == "cpu") {
     refuse("train.dtype", "\"bfloat16\"", "does not go with run.device = \"cpu\"",
@@ -127,6 +140,7 @@ void check_layout(const Config& config, const MeshLayout& mesh) {
   check_chunks(config, mesh.size(Axis::kPipeline));
   if (config.run.device == "cuda") check_cuda(mesh);
   if (config.run.cuda_graph) check_cuda_graph(config, mesh);
+  if (config.run.attention == "cudnn") check_cudnn(config);
   if (config.parallel.zero >= 2 && mesh.size(Axis::kPipeline) > 1) {
     refuse("parallel.zero", std::to_string(config.parallel.zero),
            "would sum gradients over replicas for each microbatch of each stage of the pipeline",

@@ -5,9 +5,13 @@
 #include "kernels/attention_check.h"
 #include "kernels/cuda/attention/launch.h"
 #include "kernels/cuda/attention/operands.h"
+#include "kernels/cuda/cudnn/attention.h"
 
 namespace trireme::cuda {
 namespace {
+
+// Not in its header, so that calls of what isn't built are left out.
+constexpr bool kHasCudnn = TRIREME_HAS_CUDNN;
 
 template <typename T>
 AttentionParameters<T> parameters_of(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD,
@@ -58,6 +62,11 @@ void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_
                        const AttentionOptions& options, Stream stream) {
   if (q_BTHD.num_elements() == 0) return;
   make_current(stream.device());
+  if constexpr (kHasCudnn) {
+    if (options.library == AttentionLibrary::kCudnn &&
+        cudnn::attention_forward(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, stream))
+      return;
+  }
   if (q_BTHD.dtype() == DType::kBfloat16) {
     forward<Bfloat16>(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, stream);
   } else {
@@ -70,6 +79,12 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
                         const AttentionOptions& options, Stream stream) {
   if (k_BSKD.num_elements() == 0) return;
   make_current(stream.device());
+  if constexpr (kHasCudnn) {
+    if (options.library == AttentionLibrary::kCudnn && q_BTHD.num_elements() > 0 &&
+        cudnn::attention_backward(dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, lse_BHT, q_BTHD, k_BSKD,
+                                  v_BSKD, options, stream))
+      return;
+  }
   if (q_BTHD.dtype() == DType::kBfloat16) {
     backward<Bfloat16>(dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD,
                        options, stream);

@@ -20,6 +20,13 @@ if(NOT TRIREME_NCCL_INCLUDE)
   unset(TRIREME_NCCL CACHE)
 endif()
 
+# Without it all attention is ours.
+find_path(TRIREME_CUDNN_INCLUDE cudnn_graph.h HINTS ENV CUDNN_HOME ${TRIREME_CUDA_TOOLKIT} PATH_SUFFIXES include)
+find_library(TRIREME_CUDNN cudnn HINTS ENV CUDNN_HOME ${TRIREME_CUDA_TOOLKIT} PATH_SUFFIXES lib64 lib targets/x86_64-linux/lib)
+if(NOT TRIREME_CUDNN_INCLUDE)
+  unset(TRIREME_CUDNN CACHE)
+endif()
+
 add_library(trireme_cuda_runtime INTERFACE)
 target_include_directories(trireme_cuda_runtime SYSTEM INTERFACE ${TRIREME_CUDA_INCLUDE})
 # A run path that LD_LIBRARY_PATH comes before (DT_RUNPATH): tests put the virtual GPU there.

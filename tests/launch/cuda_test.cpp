@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "kernels/attention.h"
 #include "kernels/device.h"
 #include "parallel/nccl_communicator.h"
 #include "tests/support/program.h"
@@ -323,6 +324,25 @@ TEST_F(CudaProgram, EncodersAndLoopsComputeInBfloat16) {
   expect_float32s_losses_in_bfloat16(loops, {{1, {}}, {2, {"parallel.zero=3"}}});
   expect_float32s_losses_in_bfloat16(loops + Words{"model.halting=true"},
                                      {{1, {}}, {2, {"parallel.zero=3"}}});
+}
+
+TEST_F(CudaProgram, TrainsWithCudnnsAttention) {
+  if (!has_cudnn()) GTEST_SKIP() << "this build has no cuDNN";
+  const Words plain = {"device=cuda", "train.dtype=bfloat16", "model.dropout=0"};
+  std::vector<ByStep> courses;
+  for (const char* const library : {"trireme", "cudnn"}) {
+    const std::string directory = run_directory();
+    const Ended ended = run(1, training(directory, 10) + plain + Words{std::string("attention=") + library});
+    ASSERT_EQ(ended.code, 0) << ended.errors;
+    EXPECT_EQ(ended.errors.find("takes the place of cuDNN"), std::string::npos) << ended.errors;
+    courses.push_back(losses(directory));
+  }
+  ASSERT_EQ(courses[1].size(), 10U);
+  for (const auto& [step, loss] : courses[0]) EXPECT_NEAR(courses[1].at(step), loss, 0.01 * loss) << step;
+  EXPECT_NE(courses[0], courses[1]);  // they round differently
+  const Ended on_cpu = run(1, training(run_directory(), 2) + Words{"attention=cudnn"});
+  EXPECT_EQ(on_cpu.code, 2);
+  EXPECT_NE(on_cpu.errors.find("run.attention"), std::string::npos) << on_cpu.errors;
 }
 
 // Passes in bfloat16 take the values of a run in float32, and leave such.

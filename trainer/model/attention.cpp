@@ -61,6 +61,7 @@ AttentionOptions HeadAttention::completed(AttentionOptions mask, const Heads& he
                       attention_mask_size(share_.all_heads, heads.q_BTHD.dim(1), heads.k_BSKD.dim(1)));
   mask.first_head = share_.heads.begin;
   mask.mask_heads = share_.all_heads;
+  mask.library = pass.attention;
   return mask;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/attention.h"
 #include "kernels/dropout.h"
 #include "kernels/rng.h"
 #include "kernels/stream.h"
@@ -78,10 +79,11 @@ struct Pass {
   float label_smoothing = 0.0F;    // of the targets
   Tensor cross_entropy_1;          // += the loss without it; may be empty
   float ponder_cost = 0.0F;        // of each loop of each position that halts by itself
-  std::size_t slot = 0;            // where activations are kept for backward, of those that are allocated
-  std::int64_t loop = 0;           // of a looped stack: the one that runs
-  std::int64_t first_cached = 0;   // the cache entry of its first block
-  bool defers_weights = false;     // backward leaves the gradients of the blocks' weights for later
+  AttentionLibrary attention = AttentionLibrary::kTrireme;
+  std::size_t slot = 0;           // where activations are kept for backward, of those that are allocated
+  std::int64_t loop = 0;          // of a looped stack: the one that runs
+  std::int64_t first_cached = 0;  // the cache entry of its first block
+  bool defers_weights = false;    // backward leaves the gradients of the blocks' weights for later
   DeferredGradients* deferred = nullptr;            // of a linear layer's backward: where they then go
   AttentionObserver* attention_observer = nullptr;  // sees every attention of the forward pass
   LoopCount* loop_count = nullptr;                  // += those of positions that halt by themselves

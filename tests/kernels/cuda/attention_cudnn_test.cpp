@@ -1,0 +1,94 @@
+// cuDNN's attention behind the header of ours.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include "kernels/attention.h"
+#include "tests/kernels/operand.h"
+#include "tests/reference/attention.h"
+#include "tests/vgpu/counters.h"
+
+namespace trireme {
+namespace {
+
+struct Case {
+  reference::AttentionSizes sizes;
+  bool causal;
+  bool packed;  // rows lie apart
+};
+
+class AttentionCudnn : public testing::TestWithParam<Case> {};
+
+// Calls of libraries, which the virtual GPU counts; -1 on a real one.
+std::int64_t num_library_calls() {
+  const auto counters_of = reinterpret_cast<decltype(&vgpu_counters)>(dlsym(RTLD_DEFAULT, "vgpu_counters"));
+  if (counters_of == nullptr) return -1;
+  VgpuCounters counters{};
+  counters_of(&counters);
+  return static_cast<std::int64_t>(counters.library_calls);
+}
+
+// bfloat16's 8 bits, of numbers near 1, through two products.
+constexpr double kTolerance = 0.02;
+
+TEST_P(AttentionCudnn, FollowsTheLoops) {
+  const auto [n, causal, packed] = GetParam();
+  constexpr DType kType = DType::kBfloat16;
+  const Shape q_shape = {n.b, n.t, n.h, n.d}, k_shape = {n.b, n.s, n.k, n.d};
+  const Shape q_padded = packed ? Shape{n.b, n.t, n.h + 2 * n.k, n.d} : Shape{};
+  const Shape k_padded = packed ? Shape{n.b, n.s, n.h + n.k + 1, n.d} : Shape{};
+  const auto random = [&](const Shape& shape, std::uint64_t seed, const Shape& padded) {
+    return Operand::random(shape, seed, 1.0, padded, kType);
+  };
+  const Operand q = random(q_shape, 1, q_padded), k = random(k_shape, 2, k_padded);
+  const Operand v = random(k_shape, 3, k_padded), dout = random(q_shape, 4, q_padded);
+  const Operand out = Operand::poisoned(q_shape, q_padded, kType), lse = Operand::poisoned({n.b, n.h, n.t});
+  const Operand dq = Operand::poisoned(q_shape, q_padded, kType);
+  const Operand dk = Operand::poisoned(k_shape, k_padded, kType);
+  const Operand dv = Operand::poisoned(k_shape, k_padded, kType);
+  AttentionOptions options;
+  options.scale = 0.3F;
+  options.causal = causal;
+  options.library = AttentionLibrary::kCudnn;
+
+  const std::int64_t calls = num_library_calls();
+  // Twice, for the second time finds the plans of the first.
+  for (int i = 0; i < 2; ++i) {
+    attention_forward(out, lse, q, k, v, options, test_stream());
+    attention_backward(dq, dk, dv, dout, out, lse, q, k, v, options, test_stream());
+  }
+  if (calls >= 0) {
+    EXPECT_EQ(num_library_calls(), calls + 4) << "not of cuDNN";
+  }
+  const reference::Attention expected =
+      reference::attention(q.doubles(), k.doubles(), v.doubles(), n, options);
+  out.expect_near(expected.out, kTolerance, "out");
+  lse.expect_near(expected.lse, 1e-5, "lse");
+  const reference::AttentionGradients gradients =
+      reference::attention_backward(dout.doubles(), q.doubles(), k.doubles(), v.doubles(), n, options);
+  dq.expect_near(gradients.dq, kTolerance, "dq");
+  dk.expect_near(gradients.dk, kTolerance, "dk");
+  dv.expect_near(gradients.dv, kTolerance, "dv");
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionCudnn,
+                         testing::Values(Case{{2, 24, 24, 4, 4, 16}, true, false},
+                                         Case{{1, 17, 17, 4, 2, 64}, true, true},
+                                         Case{{2, 9, 30, 2, 1, 40}, false, true},
+                                         Case{{1, 1, 1, 1, 1, 128}, true, false}));
+
+// What cuDNN isn't asked for comes from our kernels.
+TEST(AttentionCudnnOther, TakesOurKernels) {
+  const Operand q = Operand::random({1, 20, 2, 16}, 1, 1.0, {}, DType::kBfloat16);
+  AttentionOptions options;
+  options.scale = 0.25F;
+  options.window = 5;
+  const Operand ours = Operand::poisoned({1, 20, 2, 16}, {}, DType::kBfloat16);
+  attention_forward(ours, {}, q, q, q, options, test_stream());
+  options.library = AttentionLibrary::kCudnn;
+  const Operand cudnns = Operand::poisoned({1, 20, 2, 16}, {}, DType::kBfloat16);
+  attention_forward(cudnns, {}, q, q, q, options, test_stream());
+  EXPECT_EQ(ours.floats(), cudnns.floats());
+}
+
+}  // namespace
+}  // namespace trireme
