@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/cuda/cublas_lt.h"
 #include "kernels/matmul.h"
 #include "tests/kernels/cuda/tolerance.h"
 #include "tests/kernels/operand.h"
@@ -86,6 +87,15 @@ TEST(CudaLinear, ProductOfBf16InFp32) {
   const Operand c = Operand::poisoned({9, 40}, {9, 48});
   matmul(c, a, b, {.transpose_b = true}, test_stream());
   c.expect_near(reference::linear(a.doubles(), b.doubles(), {}, 9, 24, 40), 1e-5, "c");
+}
+
+// bf16 of fp32 operands, which no op asks for and cuBLASLt has not.
+TEST(CudaLinearDeathTest, WhatIsRefusedIsNamedWithItsShape) {
+  const Operand a = Operand::random({4, 5}, 1);
+  const Operand b = Operand::random({5, 6}, 2);
+  const Operand c = Operand::poisoned({4, 6}, {}, kBf16);
+  EXPECT_DEATH(cuda::multiply({.c_MN = c, .a = a, .b = b}, test_stream()),
+               "cublasLtMatmulAlgoGetHeuristic.*, of .4, 6. = .4, 5. .5, 6., epilogue 1");
 }
 
 }  // namespace

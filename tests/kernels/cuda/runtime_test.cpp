@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/buffer.h"
+#include "kernels/cuda/stream_state.h"
 #include "kernels/elementwise.h"
 #include "kernels/reduce.h"
 #include "kernels/stream.h"
@@ -208,6 +209,16 @@ TEST(Runtime, TwoDevicesWorkSideBySide) {
 
 TEST(RuntimeDeathTest, SaysWhichDeviceThereIsNot) {
   EXPECT_DEATH(DeviceStream({DeviceType::kCuda, 99}), "cuda:99 of");
+}
+
+TEST(RuntimeDeathTest, AnErrorOfCudaIsNamedWithItsCall) {
+  EXPECT_DEATH(cuda::make_current({DeviceType::kCuda, 99}),
+               "runtime.cpp:[0-9]+: cudaSetDevice.device.index.: .*cudaErrorInvalidDevice");
+}
+
+TEST(RuntimeDeathTest, SaysHowMuchPinnedMemoryThereIsNot) {
+  EXPECT_DEATH(Buffer::pinned_for(kGpu, std::int64_t{1} << 50),
+               "out of memory: 1125899906842624 bytes .1073741824 MiB. of pinned memory were asked for");
 }
 
 TEST(RuntimeDeathTest, OperandsLieOnTheStreamsDevice) {

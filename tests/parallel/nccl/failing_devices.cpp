@@ -1,4 +1,4 @@
-// failing_devices HOW: two ranks, a device each, of which one does something wrong, or goes down.
+// failing_devices HOW: ranks of a device each, of which one does something wrong, or goes down.
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -44,6 +44,17 @@ void fail(const std::string& how, Process& process, Communicator& devices, Devic
     devices.wait(ticket, stream);
   }
   if (how == "unopened") devices.send(x, odd ? 0 : 1, stream);
+  if (how == "far") {
+    devices.open_messages();
+    if (process.rank() == 0) devices.send(x, 2, stream);
+  }
+  if (how == "forgotten") {
+    devices.open_messages();
+    const auto message = [&] { return odd ? devices.send(x, 0, stream) : devices.receive(x, 1, stream); };
+    const auto first = message();
+    for (int i = 0; i < 128; ++i) message();
+    devices.wait(first, stream);
+  }
   if (how == "stream") devices.all_reduce(x, ReduceOp::kSum, {});
   if (how == "late") {  // longer than it is waited for
     if (odd) std::this_thread::sleep_for(std::chrono::seconds(20));
