@@ -249,8 +249,9 @@ std::vector<ConfigKey> make_keys() {
        "Type in which gradients travel between ranks; bfloat16 halves the bytes and rounds what each sends "
        "and the sum."},
       {TRIREME_KEY(parallel, zero), between(0, 3),
-       "What replicas share among them instead of each having all: 1 the optimizer's state, 2 gradients, "
-       "too, 3 also parameters while they aren't used; 0 nothing."},
+       "What replicas share among them instead of each having all: 1 the optimizer's state, of which in "
+       "bfloat16 the float32 values are a part, 2 gradients, too, 3 also parameters while they aren't used; "
+       "0 nothing."},
   };
 }
 #undef TRIREME_KEY

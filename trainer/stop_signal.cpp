@@ -19,25 +19,24 @@ void remember(int signal) {
   last_signal = signal;
 }
 
-void set_handlers(void (*handler)(int)) {
+void set_handler(int signal, void (*handler)(int)) {
   struct sigaction action = {};
   action.sa_handler = handler;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  for (const int signal : kSignals) PCHECK(sigaction(signal, &action, nullptr) == 0);
+  PCHECK(sigaction(signal, &action, nullptr) == 0);
 }
 
 }  // namespace
 
 StopSignal::StopSignal() {
   last_signal = 0;
-  set_handlers(remember);
+  for (const int signal : kSignals) set_handler(signal, remember);
 }
 
 StopSignal::~StopSignal() {
-  set_handlers(SIG_DFL);
-  // "Save and leave", which comes too late to a process that is about to leave: nothing is lost by it.
-  std::signal(SIGUSR1, SIG_IGN);
+  // "Save and leave" comes too late to a process that is about to leave: nothing is lost by it.
+  for (const int signal : kSignals) set_handler(signal, signal == SIGUSR1 ? SIG_IGN : SIG_DFL);
 }
 
 int StopSignal::received() const {
