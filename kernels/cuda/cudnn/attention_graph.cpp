@@ -134,7 +134,7 @@ class GraphBuilder {
 
   AttentionGraph finish(cudnnHandle_t handle) {
     result_.graph_.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, result_.operations_);
-    if (handle != nullptr) result_.graph_.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle);
+    result_.graph_.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle);
     result_.graph_.finalize();
     return std::move(result_);
   }

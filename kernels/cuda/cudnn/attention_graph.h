@@ -31,7 +31,6 @@ enum Uid : std::int64_t { kQ = 1, kK, kV, kOut, kStats, kDout, kDq, kDk, kDv, kS
 // A finalised operation graph.  Its operations and tensors live as long as it.
 class AttentionGraph {
  public:
-  // `handle` may be null, to ask for what another device could do.
   static AttentionGraph forward(const AttentionShape& shape, cudnnHandle_t handle);
   static AttentionGraph backward(const AttentionShape& shape, cudnnHandle_t handle);
 
