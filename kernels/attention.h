@@ -19,6 +19,10 @@ enum class AttentionLibrary {
   // Of bfloat16 numbers.  What it has no kernel for is done by ours, and the log says why.  REQUIRES:
   // has_cudnn().
   kCudnn,
+  // The quicker of both, on GPUs of compute capability 9.0 and later; on older ones and without cuDNN,
+  // kTrireme.  Forward and backward of a shape are done by both when they first come up outside a graph, and
+  // timed, for which the host waits; the log has the times.
+  kQuicker,
 };
 
 // Which keys a query sees, and how.  T queries, S keys; query t stands at position t + S - T of the keys, so
@@ -68,7 +72,7 @@ constexpr std::int64_t attention_mask_size(std::int64_t num_heads, std::int64_t 
 void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                        const AttentionOptions& options, Stream stream);
 
-// dq, dk, dv are overwritten.  Probabilities are recomputed from lse.
+// dq, dk, dv are overwritten, and overlap nothing else.  Probabilities are recomputed from lse.
 void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor dout_BTHD, Tensor out_BTHD,
                         Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
                         const AttentionOptions& options, Stream stream);

@@ -310,8 +310,12 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   return parse_config(text, path, overrides);
 }
 
-AttentionLibrary attention_of(const RunConfig& config) {
-  return config.attention == "cudnn" ? AttentionLibrary::kCudnn : AttentionLibrary::kTrireme;
+AttentionLibrary attention_of(const Config& config) {
+  if (config.run.attention == "cudnn") return AttentionLibrary::kCudnn;
+  // Batches of pairs are of many shapes, of which each would be tried.
+  if (config.run.attention == "auto" && config.model.kind != "encoder_decoder")
+    return AttentionLibrary::kQuicker;
+  return AttentionLibrary::kTrireme;
 }
 
 DType dtype_of(const TrainConfig& config) {

@@ -20,7 +20,7 @@ struct RunConfig {
   std::int64_t threads = 0;           // CPU threads per rank; 0: the node's cores divided among its ranks
   std::string device = "cpu";         // cpu | cuda
   bool cuda_graph = false;            // of passes
-  std::string attention = "trireme";  // trireme | cudnn
+  std::string attention = "trireme";  // trireme | cudnn | auto
 };
 
 struct DataConfig {
@@ -145,7 +145,8 @@ Config parse_config(std::string_view text, const std::string& name,
 
 // Of train.dtype.
 DType dtype_of(const TrainConfig& config);
-AttentionLibrary attention_of(const RunConfig& config);
+// Of run.attention.
+AttentionLibrary attention_of(const Config& config);
 
 // The global batch of a decoder, however it was given.
 std::int64_t batch_sequences(const Config& config);

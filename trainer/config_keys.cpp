@@ -69,9 +69,11 @@ std::vector<ConfigKey> make_keys() {
        "Tell a GPU all of a step's passes at once: faster where kernels are short, as of small models.  "
        "Takes "
        "run.device = \"cuda\"."},
-      {TRIREME_KEY(run, attention), one_of({"trireme", "cudnn"}),
+      {TRIREME_KEY(run, attention), one_of({"trireme", "cudnn", "auto"}),
        "Whose attention a GPU trains with; cudnn takes train.dtype = \"bfloat16\", and what it has no kernel "
-       "for (dropout, windows, ALiBi, documents) is still done by ours."},
+       "for (dropout, windows, ALiBi, documents) is still done by ours.  auto tries both in the first step, "
+       "where GPUs are Hopper's or later, and takes the quicker; an encoder_decoder, whose batches are of many "
+       "shapes, keeps ours."},
 
       {TRIREME_KEY(data, path), required(), "Folder of shards that `trireme prepare` wrote."},
       {TRIREME_KEY(data, documents), one_of({"joined", "separate"}),

@@ -87,7 +87,7 @@ void LanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReducer& red
                      .label_smoothing = static_cast<float>(config_.train.label_smoothing),
                      .cross_entropy_1 = loss_2.slice(0, 1, 2),
                      .ponder_cost = static_cast<float>(config_.train.ponder_cost),
-                     .attention = attention_of(config_.run),
+                     .attention = attention_of(config_),
                      .stream = stream},
             .scale = 1.0F / static_cast<float>(tokens)};
   };

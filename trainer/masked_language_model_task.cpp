@@ -91,7 +91,7 @@ void MaskedLanguageModelTask::accumulate_gradients(Tensor loss_2, GradientReduce
                     .label_smoothing = static_cast<float>(config_.train.label_smoothing),
                     .cross_entropy_1 = loss_2.slice(0, 1, 2),
                     .ponder_cost = static_cast<float>(config_.train.ponder_cost),
-                    .attention = attention_of(config_.run),
+                    .attention = attention_of(config_),
                     .stream = stream};
     reducer.begin(/*is_last_microbatch=*/&microbatch == &microbatches_.back());
     model_.forward_backward(loss_2.slice(0, 0, 1), microbatch.inputs_BT, microbatch.targets, scale, reducer,

@@ -85,7 +85,7 @@ void TranslationTask::accumulate_gradients(Tensor loss_2, GradientReducer& reduc
                      .label_smoothing = static_cast<float>(config_.train.label_smoothing),
                      .cross_entropy_1 = loss_2.slice(0, 1, 2),
                      .ponder_cost = static_cast<float>(config_.train.ponder_cost),
-                     .attention = attention_of(config_.run),
+                     .attention = attention_of(config_),
                      .stream = stream},
             .scale = 1.0F / static_cast<float>(batch.step_target_tokens)};
   };

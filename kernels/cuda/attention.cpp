@@ -62,16 +62,19 @@ void attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_
                        const AttentionOptions& options, Stream stream) {
   if (q_BTHD.num_elements() == 0) return;
   make_current(stream.device());
+  const auto ours = [&] {
+    if (q_BTHD.dtype() == DType::kBfloat16) {
+      forward<Bfloat16>(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, stream);
+    } else {
+      forward<float>(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, stream);
+    }
+  };
   if constexpr (kHasCudnn) {
-    if (options.library == AttentionLibrary::kCudnn &&
-        cudnn::attention_forward(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, stream))
+    if (options.library != AttentionLibrary::kTrireme &&
+        cudnn::attention_forward(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, ours, stream))
       return;
   }
-  if (q_BTHD.dtype() == DType::kBfloat16) {
-    forward<Bfloat16>(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, stream);
-  } else {
-    forward<float>(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options, stream);
-  }
+  ours();
 }
 
 void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor dout_BTHD, Tensor out_BTHD,
@@ -79,19 +82,22 @@ void attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
                         const AttentionOptions& options, Stream stream) {
   if (k_BSKD.num_elements() == 0) return;
   make_current(stream.device());
+  const auto ours = [&] {
+    if (q_BTHD.dtype() == DType::kBfloat16) {
+      backward<Bfloat16>(dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD,
+                         options, stream);
+    } else {
+      backward<float>(dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD,
+                      options, stream);
+    }
+  };
   if constexpr (kHasCudnn) {
-    if (options.library == AttentionLibrary::kCudnn && q_BTHD.num_elements() > 0 &&
+    if (options.library != AttentionLibrary::kTrireme && q_BTHD.num_elements() > 0 &&
         cudnn::attention_backward(dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, lse_BHT, q_BTHD, k_BSKD,
-                                  v_BSKD, options, stream))
+                                  v_BSKD, options, ours, stream))
       return;
   }
-  if (q_BTHD.dtype() == DType::kBfloat16) {
-    backward<Bfloat16>(dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD,
-                       options, stream);
-  } else {
-    backward<float>(dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options,
-                    stream);
-  }
+  ours();
 }
 
 }  // namespace trireme::cuda

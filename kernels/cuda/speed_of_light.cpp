@@ -13,6 +13,7 @@
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/gpu_table.h"
 #include "kernels/cuda/stream_state.h"
+#include "kernels/cuda/timing.h"
 #include "kernels/elementwise.h"
 #include "kernels/matmul.h"
 #include "kernels/rng.h"
@@ -22,7 +23,7 @@ namespace {
 
 constexpr std::int64_t kSmallest = 128;
 constexpr std::int64_t kLargest = 8192;
-constexpr float kEnoughMs = 10.0F;
+constexpr double kEnoughMs = 10.0;
 constexpr int kRepetitions = 10;
 
 cudaDeviceProp properties_of(Device device) {
@@ -46,33 +47,17 @@ void fill_with_noise(Tensor x_NN, Stream stream) {
   stream.synchronize();
 }
 
-float milliseconds(Tensor c_NN, Tensor a_NN, Tensor b_NN, Stream stream) {
-  cudaEvent_t begin = nullptr;
-  cudaEvent_t end = nullptr;
-  TRIREME_CUDA(cudaEventCreate(&begin));
-  TRIREME_CUDA(cudaEventCreate(&end));
-  TRIREME_CUDA(cudaEventRecord(begin, stream.cuda()->handle()));
-  matmul(c_NN, a_NN, b_NN, {.transpose_b = true}, stream);
-  TRIREME_CUDA(cudaEventRecord(end, stream.cuda()->handle()));
-  TRIREME_CUDA(cudaEventSynchronize(end));
-  float ms = 0.0F;
-  TRIREME_CUDA(cudaEventElapsedTime(&ms, begin, end));
-  TRIREME_CUDA(cudaEventDestroy(begin));
-  TRIREME_CUDA(cudaEventDestroy(end));
-  return ms;
-}
-
 // The best time of a product of that size.
-float best_milliseconds(std::int64_t n, DType dtype, const DeviceStream& stream, int repetitions) {
+double best_ms(std::int64_t n, DType dtype, const DeviceStream& stream, int repetitions) {
   const Device device = Stream(stream).device();
   const Buffer memory(3 * n * n * size_bytes(dtype), device);
   const auto matrix = [&](int i) { return memory.tensor(dtype, {n, n}, i * n * n * size_bytes(dtype)); };
   fill_with_noise(matrix(1), stream);
   fill_with_noise(matrix(2), stream);
-  milliseconds(matrix(0), matrix(1), matrix(2), stream);  // which chooses an algorithm
-  float best = milliseconds(matrix(0), matrix(1), matrix(2), stream);
-  for (int i = 1; i < repetitions; ++i)
-    best = std::min(best, milliseconds(matrix(0), matrix(1), matrix(2), stream));
+  const auto product = [&] { matmul(matrix(0), matrix(1), matrix(2), {.transpose_b = true}, stream); };
+  product();  // which chooses an algorithm
+  double best = elapsed_ms(product, stream);
+  for (int i = 1; i < repetitions; ++i) best = std::min(best, elapsed_ms(product, stream));
   return best;
 }
 
@@ -98,10 +83,10 @@ double measured_flops(Device device, DType dtype) {
   };
   const DeviceStream stream(device);
   std::int64_t n = kSmallest;
-  while (2 * n <= kLargest && fits(2 * n) && best_milliseconds(n, dtype, stream, 1) < kEnoughMs / 8) n *= 2;
-  const float ms = best_milliseconds(n, dtype, stream, kRepetitions);
-  CHECK_GT(ms, 0.0F) << "a product took no time";
-  return 2e3 * static_cast<double>(n * n) * static_cast<double>(n) / static_cast<double>(ms);
+  while (2 * n <= kLargest && fits(2 * n) && best_ms(n, dtype, stream, 1) < kEnoughMs / 8) n *= 2;
+  const double ms = best_ms(n, dtype, stream, kRepetitions);
+  CHECK_GT(ms, 0.0) << "a product took no time";
+  return 2e3 * static_cast<double>(n * n) * static_cast<double>(n) / ms;
 }
 
 double peak_flops(Device device, DType dtype) {

@@ -15,7 +15,8 @@
 #include "kernels/attention.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/stream_state.h"
-#include "tests/benchmarks/device_timer.h"
+#include "kernels/cuda/timing.h"
+#include "tests/benchmarks/device_operands.h"
 
 namespace trireme {
 namespace {
@@ -64,11 +65,11 @@ void measure(const Row& row, int repetitions) {
     attention_backward(x.dq_BTHD, x.dk_BTHD, x.dv_BTHD, x.dout_BTHD, x.out_BTHD, x.lse_BHT, x.q_BTHD,
                        x.k_BTHD, x.v_BTHD, options, stream);
   };
-  const double forward_ms = time_ms(forward, stream, repetitions);
-  const double backward_ms = time_ms(backward, stream, repetitions);
+  const double forward_ms = cuda::time_ms(forward, stream, repetitions);
+  const double backward_ms = cuda::time_ms(backward, stream, repetitions);
   options.library = AttentionLibrary::kCudnn;
-  const double cudnn_forward_ms = time_ms(forward, stream, repetitions);
-  const double cudnn_backward_ms = time_ms(backward, stream, repetitions);
+  const double cudnn_forward_ms = cuda::time_ms(forward, stream, repetitions);
+  const double cudnn_backward_ms = cuda::time_ms(backward, stream, repetitions);
   // Two products forward, five backward; a causal mask leaves half of them.
   const double product = 2.0 * static_cast<double>(row.batch * row.heads * row.width) *
                          static_cast<double>(row.sequence * row.sequence) * (row.causal ? 0.5 : 1.0);

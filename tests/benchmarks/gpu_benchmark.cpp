@@ -20,6 +20,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/gpu_table.h"
+#include "kernels/cuda/timing.h"
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
@@ -29,7 +30,7 @@
 #include "kernels/residual.h"
 #include "kernels/rope.h"
 #include "kernels/speed_of_light.h"
-#include "tests/benchmarks/device_timer.h"
+#include "tests/benchmarks/device_operands.h"
 #include "tests/benchmarks/step_ops.h"
 #include "tests/benchmarks/training_step.h"
 
@@ -64,7 +65,7 @@ class Table {
     DeviceOperands make(kGpu);
     const Shape shape{size(std::int64_t{1} << 28, 1 << 12)};
     const Tensor from = make.noise(kFp32, shape), to = make.zeros(kFp32, shape);
-    const double ms = time_ms([&] { copy(to, from, stream_); }, stream_, repetitions());
+    const double ms = cuda::time_ms([&] { copy(to, from, stream_); }, stream_, repetitions());
     copied_gb_per_s_ = 2.0 * 4.0 * static_cast<double>(shape[0]) * 1e-6 / ms;
   }
   double copied_gb_per_s() const { return copied_gb_per_s_; }
@@ -72,7 +73,7 @@ class Table {
  private:
   // `amount` of work, of which the device does `most` in a second.
   void line(const std::string& what, double amount, double most, const std::function<void()>& call) const {
-    const double ms = time_ms(call, stream_, repetitions());
+    const double ms = cuda::time_ms(call, stream_, repetitions());
     const double rate = amount / ms * 1e3;
     std::printf("%-46s %9.3f %9.1f %8.1f%%\n", what.c_str(), ms, rate, 100.0 * rate / most);
     std::fflush(stdout);

@@ -14,7 +14,7 @@
 #include "kernels/speed_of_light.h"
 #include "parallel/nccl_communicator.h"
 #include "parallel/process.h"
-#include "tests/benchmarks/device_timer.h"
+#include "tests/benchmarks/device_operands.h"
 
 namespace trireme {
 namespace {

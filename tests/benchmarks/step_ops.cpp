@@ -6,12 +6,13 @@
 
 #include "kernels/attention.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/cuda/timing.h"
 #include "kernels/embedding.h"
 #include "kernels/gated_activation.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
-#include "tests/benchmarks/device_timer.h"
+#include "tests/benchmarks/device_operands.h"
 
 namespace trireme {
 namespace {
@@ -48,7 +49,7 @@ class StepOps {
   }
 
  private:
-  double time(const std::function<void()>& call) const { return time_ms(call, stream_, repetitions_); }
+  double time(const std::function<void()>& call) const { return cuda::time_ms(call, stream_, repetitions_); }
 
   // A linear layer, forward and backward.
   double product(std::int64_t rows, std::int64_t outputs, std::int64_t inputs) const {

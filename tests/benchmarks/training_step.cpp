@@ -6,10 +6,11 @@
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/stream_state.h"
+#include "kernels/cuda/timing.h"
 #include "kernels/elementwise.h"
 #include "parallel/gradient_reducer.h"
 #include "parallel/self_communicator.h"
-#include "tests/benchmarks/device_timer.h"
+#include "tests/benchmarks/device_operands.h"
 #include "trainer/model/transformer.h"
 #include "trainer/optim/adamw.h"
 #include "trainer/optim/grad_norm.h"
@@ -112,7 +113,7 @@ std::optional<StepTimes> time_training_step(TransformerOptions options, std::int
   if (layers == 0) return std::nullopt;
   Training training(options, layers, batch, sequence, device);
   const auto time = [&](void (Training::*part)()) {
-    return time_ms([&] { (training.*part)(); }, training.stream(), repetitions);
+    return cuda::time_ms([&] { (training.*part)(); }, training.stream(), repetitions);
   };
   StepTimes times{.layers = layers, .flops = training.flops()};
   times.step_ms = time(&Training::step);

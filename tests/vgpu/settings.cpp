@@ -71,6 +71,7 @@ Settings from_environment() {
   s.num_devices = static_cast<int>(number("TRIREME_VGPU_DEVICES", 1, 1, 8));
   s.num_threads = static_cast<int>(number("TRIREME_VGPU_THREADS", cores, 1, 256));
   s.memory_bytes = number("TRIREME_VGPU_MEMORY", 16ull << 30, 1, 32ull << 30);
+  s.compute_capability = static_cast<int>(number("TRIREME_VGPU_COMPUTE_CAPABILITY", 80, 80, 129));
   s.shuffle_seed = number("TRIREME_VGPU_SHUFFLE", 0, 0, ~0ull);
   s.max_instructions = number("TRIREME_VGPU_MAX_INSTRUCTIONS", 4'000'000'000, 1, ~0ull);
   s.print_counters = number("TRIREME_VGPU_COUNTERS", 0, 0, 1) != 0;

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -12,6 +13,7 @@
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cudnn/attention_graph.h"
 #include "kernels/cuda/stream_state.h"
+#include "kernels/cuda/timing.h"
 
 namespace trireme::cuda::cudnn {
 namespace {
@@ -96,7 +98,7 @@ void say_once(const std::string& why) {
   static std::mutex mutex;
   static std::set<std::string> said;
   const std::lock_guard lock(mutex);
-  if (said.insert(why).second) LOG(WARNING) << "attention of ours takes the place of cuDNN's: " << why;
+  if (said.insert(why).second) LOG(INFO) << "attention of ours takes the place of cuDNN's: " << why;
 }
 
 Strides strides_of(const Tensor& x_BTHD) {
@@ -126,6 +128,26 @@ bool is_recorded(const StreamState& stream) {
   return status != cudaStreamCaptureStatusNone;
 }
 
+bool is_hopper_or_later(Device device) {
+  int major = 0;
+  TRIREME_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index));
+  return major >= 9;
+}
+
+using Work = std::function<void()>;
+
+bool is_quicker(const Work& cudnns, const Work& ours, bool is_backward, const AttentionShape& shape,
+                Stream stream) {
+  constexpr int kRepetitions = 5;
+  const double cudnns_ms = time_ms(cudnns, stream, kRepetitions);
+  const double ours_ms = time_ms(ours, stream, kRepetitions);
+  LOG(INFO) << "attention " << (is_backward ? "backward" : "forward") << " of " << shape.num_sequences
+            << " x " << shape.num_queries << " queries, " << shape.num_keys << " keys, " << shape.num_heads
+            << " heads of " << shape.width << (shape.is_causal ? ", causal: " : ": ") << cudnns_ms
+            << " ms by cuDNN, " << ours_ms << " ms by ours";
+  return cudnns_ms < ours_ms;
+}
+
 // A device's handle, and the plans made with it.
 class Plans {
  public:
@@ -137,48 +159,63 @@ class Plans {
     return all[device.index];
   }
 
-  bool execute(bool is_backward, const AttentionShape& shape, const Pointers& pointers, StreamState& stream) {
+  // False where cuDNN refuses, or `rival`, if there is one, is quicker.
+  bool execute(bool is_backward, const AttentionShape& shape, const Pointers& pointers, const Work* rival,
+               Stream stream) {
     const std::lock_guard lock(mutex_);
-    if (const Plan* plan = find(is_backward, shape, stream)) {
-      // What a plan can't do is known when it is made: from here on errors are the device's.
+    Known* const known = find(is_backward, shape, *stream.cuda());
+    if (known == nullptr || known->plan == nullptr) return false;
+    // What a plan can't do is known when it is made: from here on errors are the device's.
+    const auto work = [&] {
       try {
-        plan->execute(handle_, pointers, shape.scale, stream);
+        known->plan->execute(handle_, pointers, shape.scale, *stream.cuda());
       } catch (const Refused& error) {
         LOG(FATAL) << "attention of cuDNN: " << error.what();
       }
-      return true;
+    };
+    if (rival != nullptr) {
+      if (!known->is_quicker) known->is_quicker = is_quicker(work, *rival, is_backward, shape, stream);
+      if (!*known->is_quicker) return false;
     }
-    return false;
+    work();
+    return true;
   }
 
  private:
-  // Null where cuDNN refuses, or can't be asked: a plan is not made while a graph is recorded.
-  const Plan* find(bool is_backward, const AttentionShape& shape, const StreamState& stream) {
-    if (!plans_.contains({is_backward, shape}) && is_recorded(stream)) {
+  // Of a shape, forward or backward.
+  struct Known {
+    std::unique_ptr<Plan> plan;      // null: cuDNN refuses
+    std::optional<bool> is_quicker;  // than ours, if that was asked
+  };
+
+  // Null where cuDNN can't be asked: neither is a plan made while a graph is recorded, nor a time taken.
+  Known* find(bool is_backward, const AttentionShape& shape, const StreamState& stream) {
+    if (!known_.contains({is_backward, shape}) && is_recorded(stream)) {
       say_once("a shape came up first in a graph");
       return nullptr;
     }
-    const auto [place, is_new] = plans_.try_emplace({is_backward, shape});
+    const auto [place, is_new] = known_.try_emplace({is_backward, shape});
     if (is_new) {
       try {
         if (handle_ == nullptr) check(cudnnCreate(&handle_), "cudnnCreate");
-        place->second = std::make_unique<Plan>(
+        place->second.plan = std::make_unique<Plan>(
             is_backward ? AttentionGraph::backward(shape, handle_) : AttentionGraph::forward(shape, handle_),
             handle_);
       } catch (const Refused& refused) {
         say_once(refused.what());
       }
     }
-    return place->second.get();
+    return &place->second;
   }
 
   std::mutex mutex_;
   cudnnHandle_t handle_ = nullptr;  // until the process ends
-  std::map<std::pair<bool, AttentionShape>, std::unique_ptr<Plan>> plans_;
+  std::map<std::pair<bool, AttentionShape>, Known> known_;
 };
 
 bool is_for_cudnn(const AttentionOptions& options, const Tensor& q_BTHD, const Tensor& k_BSKD,
-                  std::initializer_list<Tensor> all) {
+                  std::initializer_list<Tensor> all, Device device) {
+  if (options.library == AttentionLibrary::kQuicker && !is_hopper_or_later(device)) return false;
   std::string why = other_than_plain(options, q_BTHD, k_BSKD);
   for (const Tensor& x : all) {
     if (why.empty() && !is_aligned(x)) why = "rows are not aligned to 16 bytes";
@@ -187,23 +224,29 @@ bool is_for_cudnn(const AttentionOptions& options, const Tensor& q_BTHD, const T
   return why.empty();
 }
 
+const Work* rival_of(const AttentionOptions& options, const Work& ours) {
+  return options.library == AttentionLibrary::kQuicker ? &ours : nullptr;
+}
+
 }  // namespace
 
 bool attention_forward(Tensor out_BTHD, Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
-                       const AttentionOptions& options, Stream stream) {
-  if (!is_for_cudnn(options, q_BTHD, k_BSKD, {out_BTHD, q_BTHD, k_BSKD, v_BSKD})) return false;
+                       const AttentionOptions& options, const Work& ours, Stream stream) {
+  if (!is_for_cudnn(options, q_BTHD, k_BSKD, {out_BTHD, q_BTHD, k_BSKD, v_BSKD}, stream.device()))
+    return false;
   const AttentionShape shape = shape_of(out_BTHD, lse_BHT, q_BTHD, k_BSKD, v_BSKD, options);
   Pointers pointers = {
       {kQ, q_BTHD.raw_data()}, {kK, k_BSKD.raw_data()}, {kV, v_BSKD.raw_data()}, {kOut, out_BTHD.raw_data()}};
   if (lse_BHT) pointers[kStats] = lse_BHT.raw_data();
-  return Plans::of(stream.device()).execute(false, shape, pointers, *stream.cuda());
+  return Plans::of(stream.device()).execute(false, shape, pointers, rival_of(options, ours), stream);
 }
 
 bool attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor dout_BTHD, Tensor out_BTHD,
                         Tensor lse_BHT, Tensor q_BTHD, Tensor k_BSKD, Tensor v_BSKD,
-                        const AttentionOptions& options, Stream stream) {
+                        const AttentionOptions& options, const Work& ours, Stream stream) {
   if (!is_for_cudnn(options, q_BTHD, k_BSKD,
-                    {dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, q_BTHD, k_BSKD, v_BSKD}))
+                    {dq_BTHD, dk_BSKD, dv_BSKD, dout_BTHD, out_BTHD, q_BTHD, k_BSKD, v_BSKD},
+                    stream.device()))
     return false;
   if (options.deterministic) {
     say_once("backward must be deterministic");
@@ -214,14 +257,13 @@ bool attention_backward(Tensor dq_BTHD, Tensor dk_BSKD, Tensor dv_BSKD, Tensor d
   shape.dq = strides_of(dq_BTHD);
   shape.dk = strides_of(dk_BSKD);
   shape.dv = strides_of(dv_BSKD);
-  StreamState& state = *stream.cuda();
-  void* sum = state.scratch(lse_BHT.num_elements() * static_cast<std::int64_t>(sizeof(float)));
+  void* sum = stream.cuda()->scratch(lse_BHT.num_elements() * static_cast<std::int64_t>(sizeof(float)));
   const Pointers pointers = {{kQ, q_BTHD.raw_data()},      {kK, k_BSKD.raw_data()},
                              {kV, v_BSKD.raw_data()},      {kOut, out_BTHD.raw_data()},
                              {kStats, lse_BHT.raw_data()}, {kDout, dout_BTHD.raw_data()},
                              {kDq, dq_BTHD.raw_data()},    {kDk, dk_BSKD.raw_data()},
                              {kDv, dv_BSKD.raw_data()},    {kSum, sum}};
-  return Plans::of(stream.device()).execute(true, shape, pointers, state);
+  return Plans::of(stream.device()).execute(true, shape, pointers, rival_of(options, ours), stream);
 }
 
 }  // namespace trireme::cuda::cudnn

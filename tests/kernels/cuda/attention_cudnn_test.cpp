@@ -1,4 +1,8 @@
 // cuDNN's attention behind the header of ours.
+#include <cstdint>
+#include <vector>
+
+#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
@@ -88,6 +92,53 @@ TEST(AttentionCudnnOther, TakesOurKernels) {
   const Operand cudnns = Operand::poisoned({1, 20, 2, 16}, {}, DType::kBfloat16);
   attention_forward(cudnns, {}, q, q, q, options, test_stream());
   EXPECT_EQ(ours.floats(), cudnns.floats());
+}
+
+// From Hopper on both are tried when a shape comes up first, and the quicker's results are left.
+TEST(AttentionCudnnOther, TakesTheQuicker) {
+  const Shape shape = {1, 33, 2, 24};
+  const auto random = [&](std::uint64_t seed) {
+    return Operand::random(shape, seed, 1.0, {}, DType::kBfloat16);
+  };
+  const Operand q = random(1), k = random(2), v = random(3), dout = random(4);
+  const Operand out = Operand::poisoned(shape, {}, DType::kBfloat16), lse = Operand::poisoned({1, 2, 33});
+  const auto forward = [&](AttentionLibrary library) {
+    attention_forward(out, lse, q, k, v, {.scale = 0.25F, .library = library}, test_stream());
+    return out.floats();
+  };
+  const auto backward = [&](AttentionLibrary library) {
+    const Operand dq = Operand::poisoned(shape, {}, DType::kBfloat16);
+    const Operand dk = Operand::poisoned(shape, {}, DType::kBfloat16);
+    const Operand dv = Operand::poisoned(shape, {}, DType::kBfloat16);
+    attention_backward(dq, dk, dv, dout, out, lse, q, k, v, {.scale = 0.25F, .library = library},
+                       test_stream());
+    return std::vector{dq, dk, dv};
+  };
+  int major = 0;
+  ASSERT_EQ(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, test_device().index),
+            cudaSuccess);
+
+  const std::int64_t calls = num_library_calls();
+  const std::vector<float> tried = forward(AttentionLibrary::kQuicker);
+  const auto gradients_tried = backward(AttentionLibrary::kQuicker);
+  const std::int64_t calls_of_trials = num_library_calls() - calls;
+  EXPECT_EQ(forward(AttentionLibrary::kQuicker), tried);
+  backward(AttentionLibrary::kQuicker);
+  const std::int64_t calls_later = num_library_calls() - calls - calls_of_trials;
+  if (calls >= 0 && major >= 9) {
+    EXPECT_GE(calls_of_trials, 2 * 5);
+    EXPECT_LE(calls_later, 2);
+  }
+  const std::vector<float> ours = forward(AttentionLibrary::kTrireme);
+  if (major < 9) {
+    EXPECT_EQ(calls_of_trials, 0);
+    EXPECT_EQ(tried, ours);
+  } else {
+    EXPECT_TRUE(tried == ours || tried == forward(AttentionLibrary::kCudnn));
+  }
+  const auto gradients = backward(AttentionLibrary::kTrireme);
+  for (std::size_t i = 0; i < gradients.size(); ++i)
+    gradients_tried[i].expect_near(gradients[i].doubles(), kTolerance, "gradients");
 }
 
 }  // namespace

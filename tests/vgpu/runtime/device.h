@@ -4,8 +4,7 @@
 
 namespace trireme::vgpu {
 
-// What the virtual GPU says it is, after an A100.
-constexpr int kComputeCapability = 80;
+// What the virtual GPU says it is, after an A100.  Its compute capability is a setting.
 constexpr int kNumMultiprocessors = 108;
 constexpr int kMaxThreadsPerBlock = 1024;
 constexpr int kMaxBlockExtent[] = {1024, 1024, 64};

@@ -16,8 +16,8 @@ bool is_device(int device) {
 
 cudaDeviceProp properties(int device) {
   cudaDeviceProp p = {};
-  std::snprintf(p.name, sizeof(p.name), "virtual GPU, compute capability %d.%d", kComputeCapability / 10,
-                kComputeCapability % 10);
+  std::snprintf(p.name, sizeof(p.name), "virtual GPU, compute capability %d.%d",
+                settings().compute_capability / 10, settings().compute_capability % 10);
   std::memcpy(p.uuid.bytes, "virtual GPU", 11);
   p.uuid.bytes[15] = static_cast<char>(device);
   p.totalGlobalMem = settings().memory_bytes;
@@ -37,8 +37,8 @@ cudaDeviceProp properties(int device) {
     p.maxGridSize[i] = kMaxGridExtent[i];
   }
   p.totalConstMem = 64 * 1024;
-  p.major = kComputeCapability / 10;
-  p.minor = kComputeCapability % 10;
+  p.major = settings().compute_capability / 10;
+  p.minor = settings().compute_capability % 10;
   p.textureAlignment = 512;
   p.multiProcessorCount = kNumMultiprocessors;
   p.canMapHostMemory = 1;

@@ -7,6 +7,7 @@
 #include "tests/vgpu/runtime/api.h"
 #include "tests/vgpu/runtime/device.h"
 #include "tests/vgpu/runtime/modules.h"
+#include "tests/vgpu/settings.h"
 
 namespace trireme::vgpu {
 namespace {
@@ -108,8 +109,8 @@ cudaFuncAttributes attributes_of(const Kernel& k) {
   a.localSizeBytes = k.local_bytes;
   a.maxThreadsPerBlock = static_cast<int>(k.max_threads);
   a.numRegs = k.num_registers;
-  a.ptxVersion = kComputeCapability;
-  a.binaryVersion = kComputeCapability;
+  a.ptxVersion = settings().compute_capability;
+  a.binaryVersion = settings().compute_capability;
   a.maxDynamicSharedSizeBytes = k.max_dynamic_shared_bytes;
   return a;
 }

@@ -6,16 +6,15 @@
 #include "tests/vgpu/machine/lowering.h"
 #include "tests/vgpu/memory/address_space.h"
 #include "tests/vgpu/report.h"
-#include "tests/vgpu/runtime/device.h"
 #include "tests/vgpu/settings.h"
 
 namespace trireme::vgpu {
 
 void LoadedModule::read() {
   if (module_) return;
-  DeviceCode code = read_fatbin(fatbin_wrapper_, kComputeCapability);
+  DeviceCode code = read_fatbin(fatbin_wrapper_, settings().compute_capability);
   if (code.ptx.empty())
-    refuse(text("device code without PTX for compute capability ", kComputeCapability,
+    refuse(text("device code without PTX for compute capability ", settings().compute_capability,
                 " or less: compile with -gencode arch=compute_80,code=compute_80"));
   registers_ = std::move(code.registers);
   module_ = ptx::parse(std::move(code.ptx));

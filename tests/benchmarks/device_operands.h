@@ -1,19 +1,13 @@
-// Times on a CUDA device, and operands to take them with.
+// Operands on a device, to take times with.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "kernels/buffer.h"
-#include "kernels/stream.h"
 #include "kernels/tensor.h"
 
 namespace trireme {
-
-// Milliseconds of the work that one call gives to the stream: the median of `repetitions`, each of as many
-// calls as hide the host's time, after a first one that isn't counted.  1: a single call.
-double time_ms(const std::function<void()>& call, Stream stream, int repetitions);
 
 // Hands out tensors on a device, contiguous, and has their memory.
 class DeviceOperands {
