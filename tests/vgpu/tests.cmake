@@ -91,6 +91,16 @@ vgpu_test(cublas_lt.captured 0 "^fine" cublas_lt ARGUMENT captured ENVIRONMENT T
 vgpu_broken(cublas_lt uninitialised=uninitialised-global missing_event=missing-event host_pointer=host-pointer
             beyond=out-of-bounds)
 
+# Graphs of cuDNN's operations.
+if(TARGET vgpu_cudnn AND TRIREME_CUDNN)
+  vgpu_program(cudnn cudnn -gencode arch=compute_80,code=compute_80 -I${TRIREME_CUDNN_INCLUDE} ${TRIREME_CUDNN})
+  vgpu_test(cudnn.eager 0 "^fine" cudnn)
+  vgpu_test(cudnn.lazy 0 "^fine" cudnn ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
+  vgpu_test(cudnn.captured 0 "^fine" cudnn ARGUMENT captured ENVIRONMENT TRIREME_VGPU_STREAMS=lazy)
+  vgpu_broken(cudnn uninitialised=uninitialised-global missing_event=missing-event host_pointer=host-pointer
+              beyond=out-of-bounds)
+endif()
+
 # The library that joins processes: it is told apart who does what, and whether it is there.
 if(TARGET vgpu_nccl AND TRIREME_NCCL)
   vgpu_program(nccl nccl -gencode arch=compute_80,code=compute_80 -I${TRIREME_NCCL_INCLUDE} ${TRIREME_NCCL})
