@@ -10,7 +10,7 @@ namespace trireme {
 TRIREME_DECLARE(linear_forward)
 TRIREME_DECLARE(linear_backward)
 TRIREME_DECLARE(linear_activation_forward)
-TRIREME_DECLARE(linear_activation_backward)
+TRIREME_DECLARE(linear_backward_through)
 
 namespace {
 
@@ -64,14 +64,18 @@ void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI
   (y_NO, preactivation_NO, x_NI, w_OI, bias_O, activation, stream);
 }
 
-void linear_activation_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
-                                Tensor w_OI, Tensor preactivation_NO, Activation activation, Stream stream) {
-  const OperandCheck check("linear_activation_backward", stream.device());
+void linear_backward_through(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
+                             Tensor w_OI, Tensor preactivation_NI, Activation activation, Stream stream) {
+  const OperandCheck check("linear_backward_through", stream.device());
   check_linear(check, dy_NO, x_NI, w_OI, {});
   check_gradients(check, dx_NI, dw_OI, dbias_O, x_NI, w_OI);
-  check.operand("preactivation", preactivation_NO, dy_NO.shape(), layout_of_activated(stream), x_NI.dtype());
-  TRIREME_RUN(linear_activation_backward, stream)
-  (dx_NI, dw_OI, dbias_O, dy_NO, x_NI, w_OI, preactivation_NO, activation, stream);
+  const Layout layout = layout_of_activated(stream);
+  check.optional("dx", dx_NI, x_NI.shape(), layout, x_NI.dtype());
+  check.operand("preactivation", preactivation_NI, x_NI.shape(), layout, x_NI.dtype());
+  CHECK(dx_NI.raw_data() != preactivation_NI.raw_data() || preactivation_NI.num_elements() == 0)
+      << "linear_backward_through: dx has the preactivation's memory";
+  TRIREME_RUN(linear_backward_through, stream)
+  (dx_NI, dw_OI, dbias_O, dy_NO, x_NI, w_OI, preactivation_NI, activation, stream);
 }
 
 }  // namespace trireme

@@ -1,8 +1,8 @@
 // Fully connected layers: y = x W^T + b, with the activation that follows fused where there is one.
 // N rows, I inputs, O outputs; weights are stored [O, I].  Rows of x, y, w and their gradients may lie apart.
 //
-// Numbers are float32.  On a CUDA device all but dw and dbias may be bfloat16, all or none; there y and
-// preactivation of a layer with an activation are contiguous.
+// Numbers are float32.  On a CUDA device all but dw and dbias may be bfloat16, all or none; there the
+// preactivation, and what it is the y or the dx of, are contiguous.
 #pragma once
 
 #include "kernels/activation.h"
@@ -25,9 +25,9 @@ void linear_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, T
 void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O,
                                Activation activation, Stream stream);
 
-// As linear_backward, from dy, the gradient after the activation, which is overwritten by the gradient before
-// it.  What is left for a second call is then linear_backward's, from that dy.
-void linear_activation_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
-                                Tensor w_OI, Tensor preactivation_NO, Activation activation, Stream stream);
+// As linear_backward, of a layer whose inputs are x = activation(preactivation): dx is the gradient before
+// that activation, (dy w) activation'(preactivation), and its memory not the preactivation's.
+void linear_backward_through(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
+                             Tensor w_OI, Tensor preactivation_NI, Activation activation, Stream stream);
 
 }  // namespace trireme

@@ -29,42 +29,50 @@ void activate_block(const void* context, std::int64_t row, std::int64_t num_rows
   }
 }
 
-// dy becomes dy * activation'(preactivation) where there is an activation; dbias += the column sums of the
-// result.  One pass over memory.
+// Each block of the product is multiplied by the derivative there, likewise.
+struct Differentiated {
+  float* dx;
+  std::int64_t dx_stride;
+  const float* preactivation;
+  std::int64_t preactivation_stride;
+};
+
 template <typename Function>
-void differentiate_and_sum(Tensor dy_NO, Tensor preactivation_NO, Tensor dbias_O) {
-  constexpr bool kActivation = requires {
-    Function::derivative(0.0F);
-  };
-  float* const dy = dy_NO.data<float>();
-  const float* const pre = kActivation ? preactivation_NO.data<float>() : nullptr;
-  const std::int64_t width = dy_NO.dim(1);
-  const std::int64_t dy_stride = dy_NO.stride(0);
-  const std::int64_t pre_stride = kActivation ? preactivation_NO.stride(0) : 0;
-  const std::int64_t num_ranges = num_column_sum_ranges(dy_NO.dim(0));
-  float* const partial = dbias_O ? scratch_of_op(num_ranges * width) : nullptr;
-  parallel_for(dy_NO.dim(0), kColumnSumRows, [=](std::int64_t begin, std::int64_t end) {
-    float* const sums = partial == nullptr ? nullptr : partial + begin / kColumnSumRows * width;
-    if (sums != nullptr) std::memset(sums, 0, static_cast<std::size_t>(width) * sizeof(float));
-    for (std::int64_t n = begin; n < end; ++n) {
-      float* const dy_row = dy + n * dy_stride;
-      if constexpr (kActivation) {
-        const float* const pre_row = pre + n * pre_stride;
+void differentiate_block(const void* context, std::int64_t row, std::int64_t num_rows, std::int64_t column,
+                         std::int64_t num_columns) {
+  const Differentiated& at = *static_cast<const Differentiated*>(context);
+  for (std::int64_t n = row; n < row + num_rows; ++n) {
+    float* const dx = at.dx + n * at.dx_stride + column;
+    const float* const x = at.preactivation + n * at.preactivation_stride + column;
 #pragma omp simd
-        for (std::int64_t o = 0; o < width; ++o) dy_row[o] *= Function::derivative(pre_row[o]);
-      }
-      if (sums != nullptr) {
-#pragma omp simd
-        for (std::int64_t o = 0; o < width; ++o) sums[o] += dy_row[o];
-      }
-    }
-  });
-  if (dbias_O) add_partial_column_sums(dbias_O.data<float>(), partial, num_ranges, width, width);
+    for (std::int64_t i = 0; i < num_columns; ++i) dx[i] *= Function::derivative(x[i]);
+  }
 }
 
-inline void backward_products(Tensor dx_NI, Tensor dw_OI, Tensor dy_NO, Tensor x_NI, Tensor w_OI) {
+// dbias += the column sums of dy.
+void add_column_sums(Tensor dbias_O, Tensor dy_NO) {
+  const float* const dy = dy_NO.data<float>();
+  const std::int64_t width = dy_NO.dim(1);
+  const std::int64_t stride = dy_NO.stride(0);
+  const std::int64_t num_ranges = num_column_sum_ranges(dy_NO.dim(0));
+  float* const partial = scratch_of_op(num_ranges * width);
+  parallel_for(dy_NO.dim(0), kColumnSumRows, [=](std::int64_t begin, std::int64_t end) {
+    float* const sums = partial + begin / kColumnSumRows * width;
+    std::memset(sums, 0, static_cast<std::size_t>(width) * sizeof(float));
+    for (std::int64_t n = begin; n < end; ++n) {
+      const float* const row = dy + n * stride;
+#pragma omp simd
+      for (std::int64_t o = 0; o < width; ++o) sums[o] += row[o];
+    }
+  });
+  add_partial_column_sums(dbias_O.data<float>(), partial, num_ranges, width, width);
+}
+
+void backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI, Tensor w_OI,
+              GemmEpilogue of_dx) {
+  if (dbias_O) add_column_sums(dbias_O, dy_NO);
   if (dw_OI) gemm(dw_OI, dy_NO, x_NI, {.transpose_a = true, .accumulate = true});
-  if (dx_NI) gemm(dx_NI, dy_NO, w_OI, {});
+  if (dx_NI) gemm(dx_NI, dy_NO, w_OI, {}, nullptr, of_dx);
 }
 
 void linear_forward(Tensor y_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O, Stream) {
@@ -73,9 +81,7 @@ void linear_forward(Tensor y_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O, Stream
 
 void linear_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI, Tensor w_OI,
                      Stream) {
-  struct NoActivation {};
-  if (dbias_O) differentiate_and_sum<NoActivation>(dy_NO, {}, dbias_O);
-  backward_products(dx_NI, dw_OI, dy_NO, x_NI, w_OI);
+  backward(dx_NI, dw_OI, dbias_O, dy_NO, x_NI, w_OI, {});
 }
 
 void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O,
@@ -88,12 +94,15 @@ void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI
        epilogue);
 }
 
-void linear_activation_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
-                                Tensor w_OI, Tensor preactivation_NO, Activation activation, Stream) {
-  with_function(activation, [&](auto function) {
-    differentiate_and_sum<decltype(function)>(dy_NO, preactivation_NO, dbias_O);
-  });
-  backward_products(dx_NI, dw_OI, dy_NO, x_NI, w_OI);
+void linear_backward_through(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
+                             Tensor w_OI, Tensor preactivation_NI, Activation activation, Stream) {
+  if (!dx_NI) return backward({}, dw_OI, dbias_O, dy_NO, x_NI, w_OI, {});
+  const Differentiated at{dx_NI.data<float>(), dx_NI.stride(0), preactivation_NI.data<float>(),
+                          preactivation_NI.stride(0)};
+  GemmEpilogue epilogue{nullptr, &at};
+  with_function(activation,
+                [&](auto function) { epilogue.function = differentiate_block<decltype(function)>; });
+  backward(dx_NI, dw_OI, dbias_O, dy_NO, x_NI, w_OI, epilogue);
 }
 
 TRIREME_END_ISA

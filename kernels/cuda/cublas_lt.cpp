@@ -5,6 +5,7 @@
 #include <compare>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include <cublasLt.h>
 #include <glog/logging.h>
@@ -90,10 +91,27 @@ cublasLtEpilogue_t epilogue_of(const Product& product) {
       if (product.bias) epilogue |= CUBLASLT_EPILOGUE_BIAS;
       return static_cast<cublasLtEpilogue_t>(epilogue);
     }
+    case Epilogue::kGeluGradient:
+      return CUBLASLT_EPILOGUE_DGELU;
     case Epilogue::kBiasGradient:
       return CUBLASLT_EPILOGUE_BGRADB;
   }
   LOG(FATAL) << "no such epilogue";
+}
+
+Problem problem_of(const Product& product, const Stream& stream) {
+  return {
+      .device = stream.device().index,
+      .first = Operand(product.b),
+      .second = Operand(product.a),
+      .result = Operand(product.c_MN),
+      .transpose_first = product.options.transpose_b,
+      .transpose_second = product.options.transpose_a,
+      .accumulate = product.options.accumulate,
+      .epilogue = epilogue_of(product),
+      .bias_alignment = product.bias ? alignment_of(product.bias) : 0,
+      .auxiliary_stride = product.preactivation_MN ? product.preactivation_MN.stride(0) : 0,
+  };
 }
 
 std::string words(const Problem& problem) {
@@ -136,8 +154,10 @@ struct Layouts {
   cublasLtMatrixLayoutOpaque_t first, second, result;
 };
 
-cublasLtMatmulAlgo_t choose_algorithm(cublasLtHandle_t handle, cublasLtMatmulDescOpaque_t& operation,
-                                      Layouts& layouts, const Problem& problem) {
+// Nothing, if cuBLASLt has none.
+std::optional<cublasLtMatmulAlgo_t> choose_algorithm(cublasLtHandle_t handle,
+                                                     cublasLtMatmulDescOpaque_t& operation, Layouts& layouts,
+                                                     const Problem& problem) {
   cublasLtMatmulPreferenceOpaque_t preference;
   TRIREME_CUBLAS(cublasLtMatmulPreferenceInit(&preference), "");
   const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
@@ -150,19 +170,21 @@ cublasLtMatmulAlgo_t choose_algorithm(cublasLtHandle_t handle, cublasLtMatmulDes
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, problem.result.alignment);
   cublasLtMatmulHeuristicResult_t found = {};
   int num_found = 0;
-  TRIREME_CUBLAS(
+  const cublasStatus_t status =
       cublasLtMatmulAlgoGetHeuristic(handle, &operation, &layouts.first, &layouts.second, &layouts.result,
-                                     &layouts.result, &preference, 1, &found, &num_found),
-      words(problem));
-  CHECK_EQ(num_found, 1) << "cuBLASLt has no algorithm" << words(problem);
+                                     &layouts.result, &preference, 1, &found, &num_found);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return std::nullopt;
+  TRIREME_CUBLAS(status, words(problem));
+  if (num_found == 0) return std::nullopt;
   return found.algo;
 }
 
-// The one that was chosen before, if there is one.
-cublasLtMatmulAlgo_t algorithm_of(cublasLtHandle_t handle, cublasLtMatmulDescOpaque_t& operation,
-                                  Layouts& layouts, const Problem& problem) {
+// The answer that was given before, if there is one.
+std::optional<cublasLtMatmulAlgo_t> algorithm_of(cublasLtHandle_t handle,
+                                                 cublasLtMatmulDescOpaque_t& operation, Layouts& layouts,
+                                                 const Problem& problem) {
   static std::mutex mutex;
-  static std::map<Problem, cublasLtMatmulAlgo_t> chosen;
+  static std::map<Problem, std::optional<cublasLtMatmulAlgo_t>> chosen;
   const std::lock_guard lock(mutex);
   const auto known = chosen.find(problem);
   if (known != chosen.end()) return known->second;
@@ -179,43 +201,40 @@ void clear(const Tensor& c_MN, const Stream& stream) {
 
 }  // namespace
 
-bool can_store_preactivation(Tensor preactivation_MN) {
+bool can_be_preactivation(Tensor preactivation_MN) {
   return alignment_of(preactivation_MN) >= kVectorBytes && preactivation_MN.stride(0) % 8 == 0;
 }
 
 void multiply(const Product& product, const Stream& stream) {
-  if (product.c_MN.num_elements() == 0) return;
+  CHECK(try_to_multiply(product, stream))
+      << "cuBLASLt has no algorithm" << words(problem_of(product, stream));
+}
+
+bool try_to_multiply(const Product& product, const Stream& stream) {
+  if (product.c_MN.num_elements() == 0) return true;
   make_current(stream.device());
   if (product.a.dim(product.options.transpose_a ? 0 : 1) == 0) {
-    CHECK(product.epilogue == Epilogue::kNone) << "multiply: an empty sum with an epilogue";
+    CHECK(product.epilogue == Epilogue::kNone || product.epilogue == Epilogue::kGeluGradient)
+        << "multiply: an empty sum with an epilogue";
     if (!product.options.accumulate) clear(product.c_MN, stream);
-    return;
+    return true;
   }
-  const Problem problem{
-      .device = stream.device().index,
-      .first = Operand(product.b),
-      .second = Operand(product.a),
-      .result = Operand(product.c_MN),
-      .transpose_first = product.options.transpose_b,
-      .transpose_second = product.options.transpose_a,
-      .accumulate = product.options.accumulate,
-      .epilogue = epilogue_of(product),
-      .bias_alignment = product.bias ? alignment_of(product.bias) : 0,
-      .auxiliary_stride = product.preactivation_MN ? product.preactivation_MN.stride(0) : 0,
-  };
+  const Problem problem = problem_of(product, stream);
   const cublasLtHandle_t handle = handle_of(stream.device());
   cublasLtMatmulDescOpaque_t operation = operation_of(problem, product);
   Layouts layouts{problem.first.layout(), problem.second.layout(), problem.result.layout()};
-  const cublasLtMatmulAlgo_t algorithm = algorithm_of(handle, operation, layouts, problem);
+  const std::optional<cublasLtMatmulAlgo_t> algorithm = algorithm_of(handle, operation, layouts, problem);
+  if (!algorithm) return false;
   constexpr float kOne = 1.0F;
   const float beta = product.options.accumulate ? 1.0F : 0.0F;
   void* const c = product.c_MN.raw_data();
   StreamState& state = *stream.cuda();
   TRIREME_CUBLAS(
       cublasLtMatmul(handle, &operation, &kOne, product.b.raw_data(), &layouts.first, product.a.raw_data(),
-                     &layouts.second, &beta, c, &layouts.result, c, &layouts.result, &algorithm,
+                     &layouts.second, &beta, c, &layouts.result, c, &layouts.result, &*algorithm,
                      state.workspace(kWorkspaceBytes), kWorkspaceBytes, state.handle()),
       words(problem));
+  return true;
 }
 
 }  // namespace trireme::cuda

@@ -5,6 +5,20 @@
 #include "kernels/elementwise.h"
 
 namespace trireme::cuda {
+namespace {
+
+void add_weight_gradients(Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI, const Stream& stream) {
+  Product product{.c_MN = dw_OI, .a = dy_NO, .b = x_NI, .options = {.transpose_a = true, .accumulate = true}};
+  if (dbias_O) {
+    product.epilogue = Epilogue::kBiasGradient;
+    product.bias = dbias_O.moved_to(
+        stream.cuda()->scratch(dbias_O.num_elements() * size_bytes(dbias_O.dtype())), stream.device());
+  }
+  multiply(product, stream);
+  if (dbias_O) accumulate(dbias_O, product.bias, stream);
+}
+
+}  // namespace
 
 void linear_forward(Tensor y_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O, Stream stream) {
   multiply({.c_MN = y_NO,
@@ -19,24 +33,14 @@ void linear_forward(Tensor y_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O, Stream
 void linear_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI, Tensor w_OI,
                      Stream stream) {
   if (dy_NO.dim(0) == 0) return;
-  if (dw_OI) {
-    Product product{
-        .c_MN = dw_OI, .a = dy_NO, .b = x_NI, .options = {.transpose_a = true, .accumulate = true}};
-    if (dbias_O) {
-      product.epilogue = Epilogue::kBiasGradient;
-      product.bias = dbias_O.moved_to(
-          stream.cuda()->scratch(dbias_O.num_elements() * size_bytes(dbias_O.dtype())), stream.device());
-    }
-    multiply(product, stream);
-    if (dbias_O) accumulate(dbias_O, product.bias, stream);
-  }
+  if (dw_OI) add_weight_gradients(dw_OI, dbias_O, dy_NO, x_NI, stream);
   if (dx_NI) multiply({.c_MN = dx_NI, .a = dy_NO, .b = w_OI}, stream);
 }
 
 void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O,
                                Activation activation, Stream stream) {
   const bool in_place = preactivation_NO.raw_data() == y_NO.raw_data();
-  if (activation == Activation::kGeluTanh && (in_place || can_store_preactivation(preactivation_NO))) {
+  if (activation == Activation::kGeluTanh && (in_place || can_be_preactivation(preactivation_NO))) {
     return multiply({.c_MN = y_NO,
                      .a = x_NI,
                      .b = w_OI,
@@ -50,10 +54,24 @@ void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI
   activation_forward(y_NO, preactivation_NO, activation, stream);
 }
 
-void linear_activation_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
-                                Tensor w_OI, Tensor preactivation_NO, Activation activation, Stream stream) {
-  activation_backward(dy_NO, dy_NO, preactivation_NO, activation, stream);
-  cuda::linear_backward(dx_NI, dw_OI, dbias_O, dy_NO, x_NI, w_OI, stream);
+// Of the gradients that cuBLASLt can make on the product's way to memory only GELU's reads the preactivation:
+// ReLU's wants a mask of bits.  The column sums of dx, which it could leave, too, are those of the layer
+// before, and come with its weight gradient, in float32 whatever dx is of.
+void linear_backward_through(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
+                             Tensor w_OI, Tensor preactivation_NI, Activation activation, Stream stream) {
+  if (dy_NO.dim(0) == 0) return;
+  if (dw_OI) add_weight_gradients(dw_OI, dbias_O, dy_NO, x_NI, stream);
+  if (!dx_NI) return;
+  Product product{.c_MN = dx_NI, .a = dy_NO, .b = w_OI};
+  if (activation == Activation::kGeluTanh && can_be_preactivation(preactivation_NI)) {
+    product.epilogue = Epilogue::kGeluGradient;
+    product.preactivation_MN = preactivation_NI;
+    if (try_to_multiply(product, stream)) return;
+    product.epilogue = Epilogue::kNone;
+    product.preactivation_MN = {};
+  }
+  multiply(product, stream);
+  activation_backward(dx_NI, dx_NI, preactivation_NI, activation, stream);
 }
 
 }  // namespace trireme::cuda

@@ -34,10 +34,12 @@ class StepOps {
   std::vector<OpTime> times() const {
     const std::int64_t queries = o_.heads * o_.head_width, keys = o_.kv_heads * o_.head_width;
     const bool gated = is_gated(o_.activation);
-    const double up = gated ? product(rows_, 2 * o_.feed_forward, o_.width) : product_with_gelu();
+    const double feed_forward =
+        gated ? product(rows_, 2 * o_.feed_forward, o_.width) + product(rows_, o_.width, o_.feed_forward)
+              : products_with_gelu();
     std::vector<OpTime> times = {
-        {"matmul", product(rows_, queries + 2 * keys, o_.width) + product(rows_, o_.width, queries) + up +
-                       product(rows_, o_.width, o_.feed_forward)},
+        {"matmul",
+         product(rows_, queries + 2 * keys, o_.width) + product(rows_, o_.width, queries) + feed_forward},
         {"attention", attention()},
         {"norm", 2.0 * norm(), norm()},
         {"loss", 0.0, loss()},
@@ -63,16 +65,22 @@ class StepOps {
     });
   }
 
-  double product_with_gelu() const {
+  // The feed-forward layers with GELU between them.
+  double products_with_gelu() const {
     DeviceOperands make(device_);
-    const Shape in = {rows_, o_.width}, out = {rows_, o_.feed_forward};
-    const Tensor x = make.noise(kFp32, in), w = make.noise(kFp32, {o_.feed_forward, o_.width});
+    const Shape in = {rows_, o_.width}, hidden = {rows_, o_.feed_forward};
+    const Shape up = {o_.feed_forward, o_.width}, down = {o_.width, o_.feed_forward};
+    const Tensor x = make.noise(kFp32, in), y = make.noise(kFp32, in), dx = make.zeros(kFp32, in);
+    const Tensor h = make.zeros(kFp32, hidden), before = make.zeros(kFp32, hidden);
+    const Tensor dh = make.zeros(kFp32, hidden);
+    const Tensor w_up = make.noise(kFp32, up), dw_up = make.zeros(kFp32, up);
+    const Tensor w_down = make.noise(kFp32, down), dw_down = make.zeros(kFp32, down);
     const Tensor bias = make.noise(kFp32, {o_.feed_forward}), dbias = make.zeros(kFp32, {o_.feed_forward});
-    const Tensor y = make.zeros(kFp32, out), before = make.zeros(kFp32, out), dy = make.noise(kFp32, out);
-    const Tensor dx = make.zeros(kFp32, in), dw = make.zeros(kFp32, w.shape());
     return time([&] {
-      linear_activation_forward(y, before, x, w, bias, Activation::kGeluTanh, stream_);
-      linear_activation_backward(dx, dw, dbias, dy, x, w, before, Activation::kGeluTanh, stream_);
+      linear_activation_forward(h, before, x, w_up, bias, Activation::kGeluTanh, stream_);
+      linear_forward(y, h, w_down, {}, stream_);
+      linear_backward_through(dh, dw_down, {}, y, h, w_down, before, Activation::kGeluTanh, stream_);
+      linear_backward(dx, dw_up, dbias, dh, x, w_up, stream_);
     });
   }
 

@@ -66,13 +66,13 @@ void Linear::forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Activati
                             bias(), activation, stream);
 }
 
-template <typename InputGradient>
 void Linear::backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream stream,
-                              const Deferral& deferral, InputGradient f) const {
+                              const Deferral& deferral) const {
   const std::int64_t rows = dy_NO.dim(0);
   TensorRanks::Gathering x;
   if (deferral.queue == nullptr) x = ranks_.begin_gather(x_NI, rows, stream);
-  f(ranks_.partial(dx_NI, rows), ranks_.gathered(x_NI, rows));
+  linear_backward(ranks_.partial(dx_NI, rows), {}, {}, dy_NO, ranks_.gathered(x_NI, rows), weight_.operand,
+                  stream);
   const Communicator::Ticket sum = ranks_.begin_sum(dx_NI, rows, stream);
   ranks_.wait(x.ticket, stream);
   if (deferral.queue == nullptr)
@@ -87,9 +87,7 @@ void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& 
       linear_backward(dx_NI, dweight(deferral), dbias(deferral), dy_NO, x_NI, weight_.operand, stream);
       break;
     case LinearSplit::Kind::kOutputs:
-      backward_outputs(dx_NI, dy_NO, x_NI, stream, deferral, [&](Tensor dx, Tensor x) {
-        linear_backward(dx, {}, {}, dy_NO, x, weight_.operand, stream);
-      });
+      backward_outputs(dx_NI, dy_NO, x_NI, stream, deferral);
       break;
     case LinearSplit::Kind::kInputs:
       linear_backward(dx_NI, dweight(deferral), dbias(deferral), ranks_.gather(dy_NO, x_NI.dim(0), stream),
@@ -99,17 +97,13 @@ void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& 
   end_backward(dy_NO, x_NI, reducer, stream, deferral);
 }
 
-void Linear::backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivation_NO, Activation activation,
-                      GradientReducer& reducer, Stream stream, const Deferral& deferral) const {
-  CHECK(kind_ != LinearSplit::Kind::kInputs);
-  if (kind_ == LinearSplit::Kind::kNone) {
-    linear_activation_backward(dx_NI, dweight(deferral), dbias(deferral), dy_NO, x_NI, weight_.operand,
-                               preactivation_NO, activation, stream);
-  } else {
-    backward_outputs(dx_NI, dy_NO, x_NI, stream, deferral, [&](Tensor dx, Tensor x) {
-      linear_activation_backward(dx, {}, {}, dy_NO, x, weight_.operand, preactivation_NO, activation, stream);
-    });
-  }
+void Linear::backward_through(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivation_NI,
+                              Activation activation, GradientReducer& reducer, Stream stream,
+                              const Deferral& deferral) const {
+  CHECK(kind_ != LinearSplit::Kind::kOutputs);
+  const Tensor dy = kind_ == LinearSplit::Kind::kInputs ? ranks_.gather(dy_NO, x_NI.dim(0), stream) : dy_NO;
+  linear_backward_through(dx_NI, dweight(deferral), dbias(deferral), dy, x_NI, weight_.operand,
+                          preactivation_NI, activation, stream);
   end_backward(dy_NO, x_NI, reducer, stream, deferral);
 }
 

@@ -51,9 +51,11 @@ class Linear {
   // Where weights wait, theirs is left to the deferral's queue, with dy in its memory, which may be dy's.
   void backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,
                 const Deferral& deferral = {}) const;
-  // `dy` is overwritten.  It may be deferred in the preactivation's memory.  REQUIRES: inputs are not split.
-  void backward(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivation_NO, Activation activation,
-                GradientReducer& reducer, Stream stream, const Deferral& deferral = {}) const;
+  // The same of x = activation(preactivation): dx is the gradient before the activation.  REQUIRES: outputs
+  // are not split.
+  void backward_through(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Tensor preactivation_NI,
+                        Activation activation, GradientReducer& reducer, Stream stream,
+                        const Deferral& deferral = {}) const;
   // The deferred part.
   void backward_weight(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream) const;
 
@@ -66,10 +68,9 @@ class Linear {
   Tensor dbias(const Deferral& deferral = {}) const {
     return deferral.queue == nullptr && bias_ != nullptr ? bias_->gradient : Tensor();
   }
-  // Of split outputs: dx by f(dx, x), and meanwhile, if weights don't wait, the rows of x for theirs.
-  template <typename InputGradient>
-  void backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream stream, const Deferral& deferral,
-                        InputGradient f) const;
+  // Of split outputs: dx, and meanwhile, if weights don't wait, the rows of x for theirs.
+  void backward_outputs(Tensor dx_NI, Tensor dy_NO, Tensor x_NI, Stream stream,
+                        const Deferral& deferral) const;
   void mark_ready(GradientReducer& reducer, Stream stream) const;
   // Defers, or marks what is ready.
   void end_backward(Tensor dy_NO, Tensor x_NI, GradientReducer& reducer, Stream stream,

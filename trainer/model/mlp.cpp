@@ -82,15 +82,18 @@ void Mlp::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Activations& a
                    const Scratch& scratch, GradientReducer& reducer, const Pass& pass) const {
   const Tensor dhidden = pass.rows_of(scratch.dhidden_NF);
   const Tensor preactivation = pass.rows_of(activations.preactivation_NG);
-  out_.backward(dhidden, dy_NC, pass.rows_of(activations.hidden_NF), reducer, pass.stream,
-                pass.deferral(activations.dy_NC));
+  const Tensor hidden = pass.rows_of(activations.hidden_NF);
   if (is_gated_) {
     const Tensor dpreactivation = preactivation;  // in place: nobody needs it after this
+    out_.backward(dhidden, dy_NC, hidden, reducer, pass.stream, pass.deferral(activations.dy_NC));
     gated_activation_backward(dpreactivation, dhidden, preactivation, activation_, pass.stream);
     in_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream,
                  pass.deferral(activations.preactivation_NG));
   } else {
-    in_.backward(dx_NC, dhidden, x_NC, preactivation, activation_, reducer, pass.stream,
+    const Tensor dpreactivation = dhidden;  // made at once
+    out_.backward_through(dpreactivation, dy_NC, hidden, preactivation, activation_, reducer, pass.stream,
+                          pass.deferral(activations.dy_NC));
+    in_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream,
                  pass.deferral(activations.preactivation_NG));
   }
 }

@@ -1,5 +1,6 @@
 #include "trainer/model/output_transform.h"
 
+#include "kernels/activation.h"
 #include "kernels/elementwise.h"
 
 namespace trireme {
@@ -30,8 +31,10 @@ void OutputTransform::backward(Tensor dx_NC, Tensor dy_NC, Tensor x_NC, const Ac
   ResidualGradient sum{.dresidual_NC = pass.rows_of(activations.dsum_NC), .dbranch_NC = {}};
   fill(sum.dresidual_NC, 0.0F, pass.stream);
   norm_.backward(sum, {}, dy_NC, activations.norm, Dropout(), reducer, pass);
-  dense_.backward(dx_NC, sum.dresidual_NC, x_NC, pass.rows_of(activations.preactivation_NC), activation_,
-                  reducer, pass.stream);
+  const Tensor dpreactivation = sum.dresidual_NC;
+  activation_backward(dpreactivation, sum.dresidual_NC, pass.rows_of(activations.preactivation_NC),
+                      activation_, pass.stream);
+  dense_.backward(dx_NC, dpreactivation, x_NC, reducer, pass.stream);
 }
 
 }  // namespace trireme

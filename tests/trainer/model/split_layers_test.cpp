@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/activation.h"
 #include "kernels/elementwise.h"
 #include "parallel/counted_ranges.h"
 #include "parallel/self_communicator.h"
@@ -209,7 +210,8 @@ TEST_P(SplitLayers, LinearOfSplitOutputsAndActivation) {
     Outcome outcome = {{"y", site.assemble_columns(y, kOutputs, part)},
                        {"preactivation", site.assemble_columns(before, kOutputs, part)}};
     DeferredGradients deferred;
-    layer.backward(dx, dy, x, before, Activation::kGelu, *site.reducer, {},
+    activation_backward(dy, dy, before, Activation::kGelu, {});
+    layer.backward(dx, dy, x, *site.reducer, {},
                    GetParam() ? Deferral{.queue = &deferred, .dy_NO = before} : Deferral());
     deferred.run(*site.reducer, {});
     outcome["dx"] = site.assemble_rows(dx, rows);
@@ -233,6 +235,26 @@ TEST_P(SplitLayers, LinearOfSplitInputs) {
     deferred.run(*site.reducer, {});
     Outcome outcome = {{"y", site.assemble_rows(y, rows)},
                        {"dx", site.assemble_columns(dx, kInputs, {part})}};
+    site.add_gradients(outcome);
+    return outcome;
+  });
+}
+
+TEST_P(SplitLayers, LinearOfSplitInputsThroughActivation) {
+  expect_same(/*width=*/7, [](Site& site, std::int64_t rows) {
+    const FlatRange part = site.ranks.share(kInputs);
+    const Linear layer(site.parameters, "layer", kInputs, /*outputs=*/7, /*has_bias=*/true, 0.3F,
+                       LinearSplit::inputs(site.ranks, part));
+    site.begin();
+    const Tensor before = site.columns(rows, kInputs, {part}, "x"), x = site.columns(rows, kInputs, {part});
+    const Tensor dx = site.columns(rows, kInputs, {part});
+    const Tensor dy = site.own(rows, 7, "dy"), kept = site.own(rows, 7);
+    activation_forward(x, before, Activation::kGelu, {});
+    DeferredGradients deferred;
+    layer.backward_through(dx, dy, x, before, Activation::kGelu, *site.reducer, {},
+                           GetParam() ? Deferral{.queue = &deferred, .dy_NO = kept} : Deferral());
+    deferred.run(*site.reducer, {});
+    Outcome outcome = {{"dx", site.assemble_columns(dx, kInputs, {part})}};
     site.add_gradients(outcome);
     return outcome;
   });

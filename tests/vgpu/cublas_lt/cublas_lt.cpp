@@ -5,6 +5,7 @@
 #include <cublasLt.h>
 #pragma GCC visibility pop
 
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -87,6 +88,12 @@ constexpr int kBiasGradientBit = 16;
 constexpr int kGeluBit = CUBLASLT_EPILOGUE_GELU;
 constexpr int kGeluDerivativeBit = 64;
 
+// One for which no algorithm is had; 0: none.
+uint32_t refused_epilogue() {
+  static const char* const value = std::getenv("TRIREME_VGPU_REFUSED_EPILOGUE");
+  return value ? uint32_t(std::strtoul(value, nullptr, 10)) : 0;
+}
+
 bool is_known(uint32_t epilogue) {
   switch (epilogue) {
     case CUBLASLT_EPILOGUE_DEFAULT:
@@ -138,7 +145,7 @@ struct Problem {
         a.type == b.type && c.type == d.type &&
         (a.type == CUDA_R_32F ? d.type == CUDA_R_32F
                               : a.type == CUDA_R_16BF && (d.type == CUDA_R_32F || d.type == CUDA_R_16BF));
-    return types && is_known(operation.epilogue);
+    return types && is_known(operation.epilogue) && operation.epilogue != refused_epilogue();
   }
 
   bool is_valid() const {
@@ -150,10 +157,10 @@ struct Problem {
     const uint64_t k_of_b = operation.transpose_b ? b.columns : b.rows;
     const uint64_t n = operation.transpose_b ? b.rows : b.columns;
     if (d.rows != m || c.rows != m || d.columns != n || c.columns != n || k != k_of_b) return false;
-    if (has(operation, kAuxiliaryBit))
-      return operation.auxiliary && operation.auxiliary_stride % 8 == 0 &&
-             operation.auxiliary_stride >= int64_t(m) &&
-             reinterpret_cast<uintptr_t>(operation.auxiliary) % 16 == 0;
+    if (has(operation, kAuxiliaryBit) && (!operation.auxiliary || operation.auxiliary_stride % 8 != 0 ||
+                                          operation.auxiliary_stride < int64_t(m) ||
+                                          reinterpret_cast<uintptr_t>(operation.auxiliary) % 16 != 0))
+      return false;
     const bool wants_bias =
         has(operation, CUBLASLT_EPILOGUE_BIAS) || bias_gradient_of(operation) != Gemm::SumOf::kNone;
     return !wants_bias || operation.bias;
