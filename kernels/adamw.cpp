@@ -28,7 +28,7 @@ AdamWTable::AdamWTable(const std::vector<AdamWStretch>& stretches, Device device
   if (pieces.empty()) return;
   const auto num_words = static_cast<std::int64_t>(pieces.size() * sizeof(Piece) / sizeof(std::int32_t));
   memory_ = Buffer(num_words * size_bytes(DType::kInt32), device);
-  const DeviceStream stream(device);
+  const DeviceStream stream(device);  // its end waits for the copy
   copy(memory_.tensor(DType::kInt32, {num_words}), {pieces.data(), DType::kInt32, {num_words}}, stream);
 }
 

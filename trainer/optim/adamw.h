@@ -28,7 +28,7 @@ class AdamW {
   // What was done before the steps to come: bias corrections go by the updates, and skipped steps count as
   // none.
   void resume(std::int64_t updates, std::int64_t skipped, Stream stream);
-  // Of steps given to the stream from here on; none before the first call.
+  // Of the steps given to the stream from here on; 0 before the first call.
   void set_learning_rate(double learning_rate, Stream stream);
   // A step from gradients, flat like the parameters, whose squared norm and loss these are.  All that changes
   // from one step to the next is in the device's memory, so it may be recorded, see StreamGraph.
