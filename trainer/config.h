@@ -19,7 +19,7 @@ struct RunConfig {
   std::int64_t seed = 0;              // initial values, order of the data, dropout
   std::int64_t threads = 0;           // CPU threads per rank; 0: the node's cores divided among its ranks
   std::string device = "cpu";         // cpu | cuda
-  bool cuda_graph = false;            // of passes
+  bool cuda_graph = false;            // of a step
   std::string attention = "trireme";  // trireme | cudnn | auto
 };
 

@@ -66,8 +66,7 @@ std::vector<ConfigKey> make_keys() {
       {TRIREME_KEY(run, device), one_of({"cpu", "cuda"}),
        "Where ranks compute; cuda takes one GPU for each.  A run may go on with the other."},
       {TRIREME_KEY(run, cuda_graph), any(),
-       "Tell a GPU all of a step's passes at once: faster where kernels are short, as of small models.  "
-       "Takes "
+       "Tell a GPU all of a step at once: faster where kernels are short, as of small models.  Takes "
        "run.device = \"cuda\"."},
       {TRIREME_KEY(run, attention), one_of({"trireme", "cudnn", "auto"}),
        "Whose attention a GPU trains with; cudnn takes train.dtype = \"bfloat16\", and what it has no kernel "

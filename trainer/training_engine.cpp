@@ -17,8 +17,8 @@
 namespace trireme {
 namespace {
 
-// In the first passes ops still choose algorithms, and memory is made.
-constexpr std::int64_t kPassesWithoutGraph = 2;
+// In the first steps ops still choose algorithms, and memory is made.
+constexpr std::int64_t kStepsWithoutGraph = 2;
 
 // The keys that ask for several ranks.
 std::string keys_of(const MeshShape& shape) {
@@ -181,19 +181,30 @@ void TrainingEngine::start(std::int64_t samples_consumed, std::int64_t steps, st
   task_->start(samples_consumed);
 }
 
-void TrainingEngine::pass(std::int64_t step) {
-  reducer_.clear(stream_);
-  fill(loss_2_, 0.0F, stream_);
-  task_->accumulate_gradients(loss_2_, reducer_, step, stream_);
-  reducer_.finish(stream_);
+StepResult TrainingEngine::step(std::int64_t step) {
   drop_operands();
-  squared_norm_1_ = gradient_norm_.squared(reducer_.sums(), stream_);
-  sum_losses();
+  StepResult result;
+  result.size = task_->read_batch();
+  targets_ = result.size.targets;
+  result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
+  optimizer_.set_learning_rate(result.learning_rate, stream_);
+  if (config_.run.cuda_graph && num_steps_++ >= kStepsWithoutGraph) {
+    do_by_graph(step);
+  } else {
+    pass_and_update(step);
+  }
+  return result;
 }
 
-void TrainingEngine::pass_by_graph(std::int64_t step) {
+void TrainingEngine::pass_and_update(std::int64_t step) {
+  const Tensor squared_norm_1 = pass(step);
+  optimizer_.step(reducer_.sums(), squared_norm_1, loss_2_.slice(0, 0, 1), stream_);
+  gather_operands();
+}
+
+void TrainingEngine::do_by_graph(std::int64_t step) {
   const std::optional<int> alike = task_->alike();
-  RecordedPass& recorded = recorded_[static_cast<std::size_t>(alike.value_or(0))];
+  RecordedStep& recorded = recorded_[static_cast<std::size_t>(alike.value_or(0))];
   if (recorded.graph && alike) {
     for (const Axis axis : kAxes) mesh_.repeat(axis, recorded.traffic[static_cast<std::size_t>(axis)]);
   } else {
@@ -202,31 +213,25 @@ void TrainingEngine::pass_by_graph(std::int64_t step) {
   recorded.graph.launch(stream_);
 }
 
-void TrainingEngine::record(RecordedPass& recorded, std::int64_t step) {
+void TrainingEngine::record(RecordedStep& recorded, std::int64_t step) {
   std::array<Traffic, kAxes.size()> before;
   for (const Axis axis : kAxes) before[static_cast<std::size_t>(axis)] = mesh_.traffic(axis);
-  recorded.graph.record(stream_, [&] { pass(step); });
+  recorded.graph.record(stream_, [&] { pass_and_update(step); });
   for (const Axis axis : kAxes) {
     const auto i = static_cast<std::size_t>(axis);
     recorded.traffic[i] = mesh_.traffic(axis) - before[i];
   }
 }
 
-StepResult TrainingEngine::step(std::int64_t step) {
+Tensor TrainingEngine::pass(std::int64_t step) {
+  reducer_.clear(stream_);
+  fill(loss_2_, 0.0F, stream_);
+  task_->accumulate_gradients(loss_2_, reducer_, step, stream_);
+  reducer_.finish(stream_);
   drop_operands();
-  StepResult result;
-  result.size = task_->read_batch();
-  targets_ = result.size.targets;
-  if (config_.run.cuda_graph && num_passes_++ >= kPassesWithoutGraph) {
-    pass_by_graph(step);
-  } else {
-    pass(step);
-  }
-  result.learning_rate = learning_rate_at(config_.optim, step, config_.train.steps);
-  optimizer_.step(reducer_.sums(), squared_norm_1_, loss_2_.slice(0, 0, 1), result.learning_rate, step,
-                  stream_);
-  gather_operands();
-  return result;
+  const Tensor squared_norm_1 = gradient_norm_.squared(reducer_.sums(), stream_);
+  sum_losses();
+  return squared_norm_1;
 }
 
 void TrainingEngine::sum_losses() {

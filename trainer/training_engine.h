@@ -82,15 +82,17 @@ class TrainingEngine {
   StepOutcome outcome();
 
  private:
-  struct RecordedPass {
+  struct RecordedStep {
     StreamGraph graph;
     std::array<Traffic, kAxes.size()> traffic;
   };
 
-  // What a step does to the batch that was read: all ranks' losses, gradient and its norm.
-  void pass(std::int64_t step);
-  void pass_by_graph(std::int64_t step);
-  void record(RecordedPass& recorded, std::int64_t step);
+  // What a step does with the batch that was read and the learning rate that was set.
+  void pass_and_update(std::int64_t step);
+  void do_by_graph(std::int64_t step);
+  void record(RecordedStep& recorded, std::int64_t step);
+  // All ranks' losses, gradient and its norm, which it returns.
+  Tensor pass(std::int64_t step);
   // Of what validate() and the pass before have gathered.
   void drop_operands();
   // Of values that ranks share, what others have.
@@ -113,9 +115,8 @@ class TrainingEngine {
   AdamW optimizer_;
   GradientNorm gradient_norm_;
   std::optional<ParametersInUse> all_in_use_;
-  std::int64_t num_passes_ = 0;
-  std::array<RecordedPass, 2> recorded_;  // by what Task::alike() says
-  Tensor squared_norm_1_;                 // of the last pass
+  std::int64_t num_steps_ = 0;
+  std::array<RecordedStep, 2> recorded_;  // by what Task::alike() says
   Buffer loss_memory_;
   Tensor loss_2_;             // sums over the step, see Task
   std::int64_t targets_ = 0;  // of the last step

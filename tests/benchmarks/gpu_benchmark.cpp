@@ -213,8 +213,9 @@ void print_parameters(const Table& table) {
   const Tensor parameter = make.noise(kFp32, {count}), gradient = make.noise(kFp32, {count});
   const Tensor m = make.zeros(kFp32, {count}), v = make.zeros(kFp32, {count});
   const Tensor factors = make.zeros(kFp32, {kNumAdamWFactors}), small = make.zeros(kBf16, {count});
+  const AdamWTable pieces({{.begin = 0, .end = count}}, kGpu);
   table.moved("AdamW", 7.0 * 4.0 * n,
-              [&] { adamw_step(parameter, {}, m, v, gradient, factors, {.learning_rate = 1e-4F}, stream); });
+              [&] { adamw_step(parameter, {}, m, v, gradient, factors, pieces, {}, stream); });
   table.moved("sum of gradients", 3.0 * 4.0 * n, [&] { accumulate(gradient, parameter, stream); });
   table.moved("cast to bfloat16", 6.0 * n, [&] { convert(small, gradient, stream); });
   table.moved("gradients = 0", 4.0 * n, [&] { fill(gradient, 0.0F, stream); });

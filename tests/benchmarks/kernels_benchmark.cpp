@@ -299,7 +299,8 @@ void adamw(benchmark::State& state) {
   const Tensor param = make({n}), m = make({n}), v = make({n}), grad = make({n});
   const Tensor factors = make({kNumAdamWFactors});
   fill(v, 1.0F, {});
-  for (auto _ : state) adamw_step(param, {}, m, v, grad, factors, {.learning_rate = 1e-6F}, {});
+  const AdamWTable table({{.begin = 0, .end = n}}, {});
+  for (auto _ : state) adamw_step(param, {}, m, v, grad, factors, table, {}, {});
   report_bytes(state, 7.0 * static_cast<double>(n));
 }
 BENCHMARK(adamw)->UseRealTime()->Unit(benchmark::kMillisecond);

@@ -43,7 +43,7 @@ void BM_Gpt2Step(benchmark::State& state) {
   const Tensor loss(&loss_sum, DType::kFloat32, {1});
   const Stream stream;
 
-  std::int64_t step = 0;
+  optimizer.set_learning_rate(1e-4, stream);
   for (auto _ : state) {
     fill(model.parameters().gradients(), 0.0F, stream);
     loss_sum = 0.0F;
@@ -52,7 +52,7 @@ void BM_Gpt2Step(benchmark::State& state) {
                            {.batch = batch, .sequence = sequence, .stream = stream});
     reducer.finish(stream);
     const Tensor gradients = model.parameters().gradients();
-    optimizer.step(gradients, norm.squared(gradients, stream), loss, 1e-4, ++step, stream);
+    optimizer.step(gradients, norm.squared(gradients, stream), loss, stream);
   }
   const double tokens_done = static_cast<double>(state.iterations() * batch * sequence);
   state.counters["tokens/s"] = benchmark::Counter(tokens_done, benchmark::Counter::kIsRate);

@@ -57,7 +57,8 @@ class Training {
   void forward() { model_.forward_loss(loss_, inputs_, targets_, pass_); }
   void optimize() {
     const Tensor gradients = model_.parameters().gradients();
-    optimizer_.step(gradients, norm_.squared(gradients, stream_), loss_, 1e-6, ++step_, stream_);
+    optimizer_.set_learning_rate(1e-6, stream_);
+    optimizer_.step(gradients, norm_.squared(gradients, stream_), loss_, stream_);
   }
   void step() {
     reducer_.clear(stream_);
@@ -79,7 +80,6 @@ class Training {
   const Tensor inputs_, targets_, loss_;
   const float scale_;
   const Pass pass_;
-  std::int64_t step_ = 0;
 };
 
 // What the device has left beside a training that has done a step.

@@ -470,6 +470,21 @@ TEST_F(CudaProgram, TrainsByGraphsAsWithoutThem) {
   }
 }
 
+// Beside the graph there is only the kernel that sets the learning rate.
+TEST_F(CudaProgram, AStepByGraphIsTwoLaunches) {
+  if (!is_virtual()) GTEST_SKIP() << "nothing but the virtual GPU counts launches";
+  const auto launches = [&](int steps) {
+    const Ended ended = run(1, training(run_directory(), steps) + Words{"device=cuda", "cuda_graph=true"},
+                            {"TRIREME_VGPU_COUNTERS=1"});
+    EXPECT_EQ(ended.code, 0) << ended.errors;
+    const std::string before = "counters of the process\n  launches ";
+    const std::size_t at = ended.errors.find(before);
+    EXPECT_NE(at, std::string::npos) << ended.errors;
+    return at == std::string::npos ? 0 : std::stoi(ended.errors.substr(at + before.size()));
+  };
+  EXPECT_EQ(launches(9) - launches(6), 3);
+}
+
 TEST_F(CudaProgram, PassesOverStepsThatAreNotFinite) {
   const Words exploding = {"device=cuda", "optim.learning_rate=1e30", "optim.warmup_steps=0",
                            "train.log_every=3"};

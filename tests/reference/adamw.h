@@ -9,10 +9,16 @@
 
 namespace trireme::reference {
 
-// The update number `step`, from 1.
-void adamw_step(Array& param, Array& m, Array& v, const Array& grad, double gradient_scale,
-                const AdamWOptions& options, std::int64_t step);
+struct AdamWUpdate {
+  float learning_rate = 0.0F;
+  float weight_decay = 0.0F;
+  double gradient_scale = 1.0;
+  std::int64_t step = 1;  // its number, from 1
+  AdamWOptions options;
+};
+
+void adamw_step(Array& param, Array& m, Array& v, const Array& grad, const AdamWUpdate& update);
 // What the op takes for the same.
-std::vector<float> adamw_factors(double gradient_scale, const AdamWOptions& options, std::int64_t step);
+std::vector<float> adamw_factors(const AdamWUpdate& update);
 
 }  // namespace trireme::reference

@@ -96,8 +96,8 @@ TEST_P(LanguageModelGolden, TwentyStepsFollowPyTorch) {
     model.forward_backward(loss, tokens_BT, targets_BT, 1.0F / (kBatch * kContext), reducer, pass);
     reducer.finish(stream);
     const Tensor gradients = model.parameters().gradients();
-    optimizer.step(gradients, gradient_norm.squared(gradients, stream), loss,
-                   learning_rate_at(config, step, kSteps), step + 1, stream);
+    optimizer.set_learning_rate(learning_rate_at(config, step, kSteps), stream);
+    optimizer.step(gradients, gradient_norm.squared(gradients, stream), loss, stream);
     const double norm = *optimizer.gradient_norm().data<float>();
 
     expect_golden_step(golden, step, loss_sum / (kBatch * kContext), norm);

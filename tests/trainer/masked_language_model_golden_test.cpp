@@ -109,8 +109,9 @@ TEST_P(MaskedLanguageModelGolden, TwentyStepsFollowPyTorch) {
                            pass);
     reducer.finish(stream);
     const Tensor gradients = model.parameters().gradients();
+    optimizer.set_learning_rate(learning_rate_at(config, step, kSteps), stream);
     optimizer.step(gradients, gradient_norm.squared(gradients, stream), {&loss, DType::kFloat32, {1}},
-                   learning_rate_at(config, step, kSteps), step + 1, stream);
+                   stream);
     const double norm = *optimizer.gradient_norm().data<float>();
     expect_golden_step(golden, step, loss / static_cast<double>(sequences.num_targets()), norm);
   }

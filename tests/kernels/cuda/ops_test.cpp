@@ -286,10 +286,12 @@ TEST(CudaAdamW, OperandsNeedNotBeAligned) {
   const Flat one(n, 5, kFp32, true);
   fill(v, 0.5F, test_stream());
   Array expected = param.doubles(), expected_m = m.doubles(), expected_v = v.doubles();
-  const AdamWOptions options{.learning_rate = 0.01F, .weight_decay = 0.1F};
-  const Operand factors = Operand::of(reference::adamw_factors(0.25, options, /*step=*/3));
-  adamw_step(param, {}, m, v, grad, factors, options, test_stream());
-  reference::adamw_step(expected, expected_m, expected_v, grad.doubles(), 0.25, options, /*step=*/3);
+  const reference::AdamWUpdate update{
+      .learning_rate = 0.01F, .weight_decay = 0.1F, .gradient_scale = 0.25, .step = 3};
+  const AdamWTable table({{.begin = 0, .end = n, .weight_decay = 0.1F}}, test_device());
+  adamw_step(param, {}, m, v, grad, Operand::of(reference::adamw_factors(update)), table, update.options,
+             test_stream());
+  reference::adamw_step(expected, expected_m, expected_v, grad.doubles(), update);
   param.expect_near(expected, 1e-6, "param");
   m.expect_near(expected_m, 1e-6, "m");
   v.expect_near(expected_v, 1e-6, "v");

@@ -207,15 +207,19 @@ TEST_F(CudaTrafficOfFloats, AdamW) {
   const Operand parameter = random({kElements}, DType::kFloat32), m = random({kElements}, DType::kFloat32);
   const Operand v = Operand::zeros({kElements}), gradient = random({kElements}, DType::kFloat32),
                 factors = random({kNumAdamWFactors}, DType::kFloat32);
-  expect_traffic(
-      [&] { adamw_step(parameter, {}, m, v, gradient, factors, {.learning_rate = 0.1F}, test_stream()); },
-      {parameter, m, v, gradient, factors}, {parameter, m, v}, {1.01, 1.01});
+  // Matrices, and what doesn't decay between them.
+  std::vector<AdamWStretch> stretches;
+  for (std::int64_t begin = 0; begin < kElements; begin += 1 << 16) {
+    const std::int64_t end = begin + (1 << 16);
+    stretches.push_back({.begin = begin, .end = end - 768, .weight_decay = 0.1F});
+    stretches.push_back({.begin = end - 768, .end = end, .weight_decay = 0.0F});
+  }
+  const AdamWTable table(stretches, test_device());
+  expect_traffic([&] { adamw_step(parameter, {}, m, v, gradient, factors, table, {}, test_stream()); },
+                 {parameter, m, v, gradient, factors}, {parameter, m, v}, {1.01, 1.02});
   const Operand rounded = poisoned({kElements}, DType::kBfloat16);
-  expect_traffic(
-      [&] {
-        adamw_step(parameter, rounded, m, v, gradient, factors, {.learning_rate = 0.1F}, test_stream());
-      },
-      {parameter, m, v, gradient, factors}, {parameter, rounded, m, v}, {1.01, 1.05});
+  expect_traffic([&] { adamw_step(parameter, rounded, m, v, gradient, factors, table, {}, test_stream()); },
+                 {parameter, m, v, gradient, factors}, {parameter, rounded, m, v}, {1.01, 1.05});
   expect_traffic([&] { accumulate(m, gradient, test_stream()); }, {m, gradient}, {m}, {1.0, 1.0});
 }
 

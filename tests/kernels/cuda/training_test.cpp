@@ -33,7 +33,8 @@ constexpr std::int64_t kWidth = 72;
 constexpr std::int64_t kElements = kRows * kWidth;
 constexpr float kEpsilon = 1e-5F;
 constexpr int kSteps = 4;
-constexpr AdamWOptions kOptions{.learning_rate = 0.05F, .weight_decay = 0.1F};
+constexpr float kLearningRateOfSteps = 0.05F;
+constexpr float kWeightDecay = 0.1F;
 
 Dropout dropout_of_step(int step) {
   return {.probability = 0.25F, .key = static_cast<std::uint64_t>(step)};
@@ -62,8 +63,10 @@ struct ReferenceModel {
     }
     const auto gradients = reference::residual_norm_backward(
         reference::zeros(kElements), dnorm, norm.sum, norm.mean, norm.rstd, weight, dropout, kRows, kWidth);
-    reference::adamw_step(weight, weight_m, weight_v, gradients.dweight, 1.0, kOptions, step + 1);
-    reference::adamw_step(bias, bias_m, bias_v, gradients.dbias, 1.0, kOptions, step + 1);
+    const reference::AdamWUpdate update{
+        .learning_rate = kLearningRateOfSteps, .weight_decay = kWeightDecay, .step = step + 1};
+    reference::adamw_step(weight, weight_m, weight_v, gradients.dweight, update);
+    reference::adamw_step(bias, bias_m, bias_v, gradients.dbias, update);
     return result;
   }
 };
@@ -115,10 +118,11 @@ class DeviceModel {
       return small_.tensor(dtype, {count}, first * size_bytes(dtype));
     };
     const Tensor factors = small(DType::kFloat32, kNumAdamWFactors, 0);
+    fill(factors.slice(0, kLearningRate, kLearningRate + 1), kLearningRateOfSteps, compute_);
     begin_update(factors, small(DType::kInt32, kNumUpdateCounts, kNumAdamWFactors),
                  small(DType::kFloat32, 1, std::int64_t{kNumAdamWFactors} + kNumUpdateCounts), sum_of_squares,
-                 sum_of_squares, /*max_norm=*/0.0F, step, kOptions, compute_);
-    adamw_step(parameters(), {}, flat(moments_, 0), flat(moments_, 1), gradients(), factors, kOptions,
+                 sum_of_squares, /*max_norm=*/0.0F, {}, compute_);
+    adamw_step(parameters(), {}, flat(moments_, 0), flat(moments_, 1), gradients(), factors, table_, {},
                compute_);
     slot.computed.record(compute_);
     slot.computed.make_wait(fetches_);
@@ -182,7 +186,8 @@ class DeviceModel {
   DType dtype_;
   std::array<Slot, 2> slots_{Slot(matrix_bytes()), Slot(matrix_bytes())};
   Buffer parameters_{2 * kWidth * 4, test_device()}, gradients_{2 * kWidth * 4, test_device()};
-  Buffer moments_{4 * kWidth * 4, test_device()}, small_{28, test_device()};
+  Buffer moments_{4 * kWidth * 4, test_device()}, small_{32, test_device()};
+  const AdamWTable table_{{{.begin = 0, .end = 2 * kWidth, .weight_decay = kWeightDecay}}, test_device()};
   Buffer out_{matrix_bytes(), test_device()}, sum_of_squares_{4, test_device()};
   Buffer statistics_{2 * kRows * 4, test_device()}, scratch_{2 * matrix_bytes(), test_device()};
   // Last, so that their ends wait while the memory lives.

@@ -1,5 +1,6 @@
 // AdamW over parameters that decay and some that don't; clipping by the global norm.
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -34,10 +35,13 @@ class OptimizerTest : public ::testing::Test {
   double norm() {
     return std::sqrt(static_cast<double>(*norm_.squared(parameters_.gradients(), {}).data<float>()));
   }
-  void step(AdamW& optimizer, double learning_rate, std::int64_t step) {
+  void step(AdamW& optimizer, double learning_rate) {
     const Tensor gradients = parameters_.gradients();
-    optimizer.step(gradients, norm_.squared(gradients, {}), {&loss_, DType::kFloat32, {1}}, learning_rate,
-                   step, {});
+    optimizer.set_learning_rate(learning_rate, {});
+    optimizer.step(gradients, norm_.squared(gradients, {}), {&loss_, DType::kFloat32, {1}}, {});
+  }
+  static std::vector<float> numbers(Tensor flat) {
+    return {flat.data<float>(), flat.data<float>() + flat.num_elements()};
   }
 
   ParameterBuffer parameters_;
@@ -64,7 +68,7 @@ TEST_F(OptimizerTest, UpdatesAsTheFormulaSays) {
     }
   }
   for (std::int64_t step = 1; step <= 3; ++step) {
-    this->step(optimizer, 0.01, step);
+    this->step(optimizer, 0.01);
     for (State& s : expected) {
       s.m = 0.8 * s.m + 0.2 * s.grad;
       s.v = 0.9 * s.v + 0.1 * s.grad * s.grad;
@@ -84,10 +88,33 @@ TEST_F(OptimizerTest, UpdatesAsTheFormulaSays) {
 
 TEST_F(OptimizerTest, GapsStayZero) {
   AdamW optimizer(parameters_, OptimConfig{});
-  for (std::int64_t step = 1; step <= 3; ++step) this->step(optimizer, 0.1, step);
+  for (int i = 0; i < 3; ++i) step(optimizer, 0.1);
   const Parameter& first = parameters_.parameters().front();
   for (std::int64_t i = first.shape.num_elements(); i < 16; ++i) {
     EXPECT_EQ(parameters_.values().data<float>()[i], 0.0F);
+  }
+}
+
+// Parts that begin and end within parameters.
+TEST_F(OptimizerTest, ChangesWhatItOwnsAlone) {
+  const std::vector<FlatRange> owned = {{1, 17}, {19, 33}, {50, 66}};
+  AdamW whole(parameters_, OptimConfig{}), shard(parameters_, OptimConfig{}, owned);
+  const Tensor values = parameters_.values();
+  const std::vector<float> before = numbers(values);
+  step(whole, 0.1);
+  const std::vector<float> after = numbers(values), m = numbers(whole.first_moment()),
+                           v = numbers(whole.second_moment());
+  std::copy(before.begin(), before.end(), values.data<float>());
+  step(shard, 0.1);
+  EXPECT_NE(after, before);
+  for (std::int64_t i = 0; i < values.num_elements(); ++i) {
+    const bool is_own = std::any_of(owned.begin(), owned.end(), [&](const FlatRange& range) {
+      return range.begin <= i && i < range.end;
+    });
+    const auto at = static_cast<std::size_t>(i);
+    EXPECT_EQ(numbers(values)[at], is_own ? after[at] : before[at]) << i;
+    EXPECT_EQ(numbers(shard.first_moment())[at], is_own ? m[at] : 0.0F) << i;
+    EXPECT_EQ(numbers(shard.second_moment())[at], is_own ? v[at] : 0.0F) << i;
   }
 }
 
@@ -104,22 +131,18 @@ TEST_F(OptimizerTest, NormIsGlobal) {
 TEST_F(OptimizerTest, SkipsStepsThatAreNotFiniteAndGoesOn) {
   AdamW optimizer(parameters_, OptimConfig{});
   optimizer.resume(/*updates=*/4, /*skipped=*/1, {});
-  const auto values = [&] {
-    const float* const first = parameters_.values().data<float>();
-    return std::vector<float>(first, first + parameters_.num_elements());
-  };
-  const std::vector<float> before = values();
+  const std::vector<float> before = numbers(parameters_.values());
   float& gradient = parameters_.parameters()[2].gradient.data<float>()[1];
   const float good = gradient;
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     gradient = bad;
-    step(optimizer, 0.1, 6);
+    step(optimizer, 0.1);
     EXPECT_FALSE(std::isfinite(*optimizer.gradient_norm().data<float>()));
-    EXPECT_EQ(values(), before);
+    EXPECT_EQ(numbers(parameters_.values()), before);
   }
   gradient = good;
-  step(optimizer, 0.1, 7);
-  EXPECT_NE(values(), before);
+  step(optimizer, 0.1);
+  EXPECT_NE(numbers(parameters_.values()), before);
   const auto* const counts = optimizer.counts().data<std::int32_t>();
   EXPECT_EQ(std::vector(counts, counts + kNumUpdateCounts), (std::vector<std::int32_t>{5, 3, 6}));
 }
