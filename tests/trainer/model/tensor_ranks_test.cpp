@@ -269,6 +269,7 @@ struct Trained {
     const FlatRange own = share_of(kSequences, group.data.rank(), group.data.size());
     float loss = 0.0F;
     const Tensor loss_1(&loss, DType::kFloat32, {1});
+    adamw.set_learning_rate(0.01, {});
     for (std::int64_t step = 0; step < kSteps; ++step) {
       const std::int64_t before = group.tensor.traffic().bytes_received;
       fill(parameters.gradients(), 0.0F, {});
@@ -285,7 +286,7 @@ struct Trained {
       const Tensor squared_norm = norm.squared(parameters.gradients(), {});
       group.data.wait(group.data.all_reduce(loss_1, ReduceOp::kSum, {}), {});
       course.losses.push_back(loss);
-      adamw.step(parameters.gradients(), squared_norm, loss_1, 0.01, step + 1, {});
+      adamw.step(parameters.gradients(), squared_norm, loss_1, {});
       course.grad_norms.push_back(*adamw.gradient_norm().data<float>());
     }
     Case batch(kSteps, 1, variant);
