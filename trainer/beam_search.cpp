@@ -1,6 +1,7 @@
 #include "trainer/beam_search.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -68,27 +69,28 @@ class Best {
     cross_entropy_forward(lse, of_end, /*smoothed_logit_N=*/{}, logits_NV, ends_N, /*label_smoothing=*/0.0F,
                           stream);
     top_k(logits, tokens, logits_NV, stream);
-    lse_ = host_copy<float>(lse, stream);
-    logit_of_end_ = host_copy<float>(of_end, stream);
-    logits_ = host_copy<float>(logits, stream);
-    tokens_ = host_copy<std::int32_t>(tokens, stream);
+    num_rows_ = n;
+    found_ = host_copy<std::int32_t>(tensor(DType::kInt32, {2 * n * (num_tokens_ + 1)}, 0), stream);
   }
 
-  double lse(std::int64_t row) const { return lse_[static_cast<std::size_t>(row)]; }
-  float logit_of_end(std::int64_t row) const { return logit_of_end_[static_cast<std::size_t>(row)]; }
+  double lse(std::int64_t row) const { return number(row); }
+  float logit_of_end(std::int64_t row) const { return number(num_rows_ + row); }
   // The i-th of the row's likeliest, which are in no order of likelihood.
-  float logit(std::int64_t row, std::int64_t i) const { return logits_[index(row, i)]; }
-  std::int32_t token(std::int64_t row, std::int64_t i) const { return tokens_[index(row, i)]; }
+  float logit(std::int64_t row, std::int64_t i) const {
+    return number(2 * num_rows_ + row * num_tokens_ + i);
+  }
+  std::int32_t token(std::int64_t row, std::int64_t i) const {
+    return bits((2 + num_tokens_) * num_rows_ + row * num_tokens_ + i);
+  }
 
  private:
-  std::size_t index(std::int64_t row, std::int64_t i) const {
-    return static_cast<std::size_t>(row * num_tokens_ + i);
-  }
+  std::int32_t bits(std::int64_t i) const { return found_[static_cast<std::size_t>(i)]; }
+  float number(std::int64_t i) const { return std::bit_cast<float>(bits(i)); }
 
   std::int64_t num_tokens_;
+  std::int64_t num_rows_ = 0;
   Buffer memory_;
-  std::vector<float> lse_, logit_of_end_, logits_;
-  std::vector<std::int32_t> tokens_;
+  std::vector<std::int32_t> found_;  // all of memory_, so that one copy brings it
 };
 
 class BeamSearch {
