@@ -9,44 +9,44 @@
 
 TRIREME_BEGIN_ISA
 
-// Where the activation of each block of the product goes, as soon as the block is complete.
-struct Activated {
-  float* y;
-  std::int64_t y_stride;
+// What becomes of each block of a product, as soon as it is complete, by the preactivation there.
+struct AtPreactivation {
+  float* values;
+  std::int64_t values_stride;
   const float* preactivation;
   std::int64_t preactivation_stride;
+
+  AtPreactivation(const Tensor& values_NF, const Tensor& preactivation_NF)
+      : values(values_NF.data<float>()),
+        values_stride(values_NF.stride(0)),
+        preactivation(preactivation_NF.data<float>()),
+        preactivation_stride(preactivation_NF.stride(0)) {}
+
+  // Calls f(value, preactivation) for each element of the block.
+  template <typename F>
+  void visit(std::int64_t row, std::int64_t num_rows, std::int64_t column, std::int64_t num_columns,
+             const F& f) const {
+    for (std::int64_t n = row; n < row + num_rows; ++n) {
+      float* const y = values + n * values_stride + column;
+      const float* const x = preactivation + n * preactivation_stride + column;
+#pragma omp simd
+      for (std::int64_t i = 0; i < num_columns; ++i) f(y[i], x[i]);
+    }
+  }
 };
 
 template <typename Function>
 void activate_block(const void* context, std::int64_t row, std::int64_t num_rows, std::int64_t column,
                     std::int64_t num_columns) {
-  const Activated& to = *static_cast<const Activated*>(context);
-  for (std::int64_t n = row; n < row + num_rows; ++n) {
-    float* const y = to.y + n * to.y_stride + column;
-    const float* const x = to.preactivation + n * to.preactivation_stride + column;
-#pragma omp simd
-    for (std::int64_t o = 0; o < num_columns; ++o) y[o] = Function::value(x[o]);
-  }
+  static_cast<const AtPreactivation*>(context)->visit(row, num_rows, column, num_columns,
+                                                      [](float& y, float x) { y = Function::value(x); });
 }
-
-// Each block of the product is multiplied by the derivative there, likewise.
-struct Differentiated {
-  float* dx;
-  std::int64_t dx_stride;
-  const float* preactivation;
-  std::int64_t preactivation_stride;
-};
 
 template <typename Function>
 void differentiate_block(const void* context, std::int64_t row, std::int64_t num_rows, std::int64_t column,
                          std::int64_t num_columns) {
-  const Differentiated& at = *static_cast<const Differentiated*>(context);
-  for (std::int64_t n = row; n < row + num_rows; ++n) {
-    float* const dx = at.dx + n * at.dx_stride + column;
-    const float* const x = at.preactivation + n * at.preactivation_stride + column;
-#pragma omp simd
-    for (std::int64_t i = 0; i < num_columns; ++i) dx[i] *= Function::derivative(x[i]);
-  }
+  static_cast<const AtPreactivation*>(context)->visit(
+      row, num_rows, column, num_columns, [](float& dx, float x) { dx *= Function::derivative(x); });
 }
 
 // dbias += the column sums of dy.
@@ -86,9 +86,8 @@ void linear_backward(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, T
 
 void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI, Tensor w_OI, Tensor bias_O,
                                Activation activation, Stream) {
-  const Activated to{y_NO.data<float>(), y_NO.stride(0), preactivation_NO.data<float>(),
-                     preactivation_NO.stride(0)};
-  GemmEpilogue epilogue{nullptr, &to};
+  const AtPreactivation at(y_NO, preactivation_NO);
+  GemmEpilogue epilogue{nullptr, &at};
   with_function(activation, [&](auto function) { epilogue.function = activate_block<decltype(function)>; });
   gemm(preactivation_NO, x_NI, w_OI, {.transpose_b = true}, bias_O ? bias_O.data<float>() : nullptr,
        epilogue);
@@ -97,8 +96,7 @@ void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI
 void linear_backward_through(Tensor dx_NI, Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI,
                              Tensor w_OI, Tensor preactivation_NI, Activation activation, Stream) {
   if (!dx_NI) return backward({}, dw_OI, dbias_O, dy_NO, x_NI, w_OI, {});
-  const Differentiated at{dx_NI.data<float>(), dx_NI.stride(0), preactivation_NI.data<float>(),
-                          preactivation_NI.stride(0)};
+  const AtPreactivation at(dx_NI, preactivation_NI);
   GemmEpilogue epilogue{nullptr, &at};
   with_function(activation,
                 [&](auto function) { epilogue.function = differentiate_block<decltype(function)>; });
