@@ -7,15 +7,22 @@
 namespace trireme::cuda {
 namespace {
 
+Tensor scratch_of(const Stream& stream, DType dtype, const Shape& shape) {
+  return {stream.cuda()->scratch(shape.num_elements() * size_bytes(dtype)), dtype, shape, stream.device()};
+}
+
 void add_weight_gradients(Tensor dw_OI, Tensor dbias_O, Tensor dy_NO, Tensor x_NI, const Stream& stream) {
   Product product{.c_MN = dw_OI, .a = dy_NO, .b = x_NI, .options = {.transpose_a = true, .accumulate = true}};
-  if (dbias_O) {
-    product.epilogue = Epilogue::kBiasGradient;
-    product.bias = dbias_O.moved_to(
-        stream.cuda()->scratch(dbias_O.num_elements() * size_bytes(dbias_O.dtype())), stream.device());
-  }
-  multiply(product, stream);
-  if (dbias_O) accumulate(dbias_O, product.bias, stream);
+  if (!dbias_O) return multiply(product, stream);
+  product.epilogue = Epilogue::kBiasGradient;
+  product.bias = scratch_of(stream, dbias_O.dtype(), dbias_O.shape());
+  if (try_to_multiply(product, stream)) return accumulate(dbias_O, product.bias, stream);
+  multiply({.c_MN = dw_OI, .a = dy_NO, .b = x_NI, .options = product.options}, stream);
+  const Tensor ones = scratch_of(stream, dy_NO.dtype(), {1, dy_NO.dim(0)});
+  fill(ones, 1.0F, stream);
+  multiply(
+      {.c_MN = dbias_O.view({1, dbias_O.dim(0)}), .a = ones, .b = dy_NO, .options = {.accumulate = true}},
+      stream);
 }
 
 }  // namespace
@@ -41,14 +48,14 @@ void linear_activation_forward(Tensor y_NO, Tensor preactivation_NO, Tensor x_NI
                                Activation activation, Stream stream) {
   const bool in_place = preactivation_NO.raw_data() == y_NO.raw_data();
   if (activation == Activation::kGeluTanh && (in_place || can_be_preactivation(preactivation_NO))) {
-    return multiply({.c_MN = y_NO,
-                     .a = x_NI,
-                     .b = w_OI,
-                     .options = {.transpose_b = true},
-                     .epilogue = Epilogue::kGelu,
-                     .bias = bias_O,
-                     .preactivation_MN = in_place ? Tensor() : preactivation_NO},
-                    stream);
+    const Product product{.c_MN = y_NO,
+                          .a = x_NI,
+                          .b = w_OI,
+                          .options = {.transpose_b = true},
+                          .epilogue = Epilogue::kGelu,
+                          .bias = bias_O,
+                          .preactivation_MN = in_place ? Tensor() : preactivation_NO};
+    if (try_to_multiply(product, stream)) return;
   }
   cuda::linear_forward(preactivation_NO, x_NI, w_OI, bias_O, stream);
   activation_forward(y_NO, preactivation_NO, activation, stream);

@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <optional>
+#include <set>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "tests/vgpu/cublas_lt/gemm.h"
@@ -88,10 +90,17 @@ constexpr int kBiasGradientBit = 16;
 constexpr int kGeluBit = CUBLASLT_EPILOGUE_GELU;
 constexpr int kGeluDerivativeBit = 64;
 
-// One for which no algorithm is had; 0: none.
-uint32_t refused_epilogue() {
-  static const char* const value = std::getenv("TRIREME_VGPU_REFUSED_EPILOGUE");
-  return value ? uint32_t(std::strtoul(value, nullptr, 10)) : 0;
+// Whether it is one of those that no algorithm is to be had for.
+bool is_refused(uint32_t epilogue) {
+  static const std::set<uint32_t> refused = [] {
+    std::set<uint32_t> all;
+    const char* const value = std::getenv("TRIREME_VGPU_REFUSED_EPILOGUES");
+    std::istringstream numbers(value ? value : "");
+    for (std::string number; std::getline(numbers, number, ',');)
+      all.insert(uint32_t(std::strtoul(number.c_str(), nullptr, 10)));
+    return all;
+  }();
+  return refused.contains(epilogue);
 }
 
 bool is_known(uint32_t epilogue) {
@@ -145,7 +154,7 @@ struct Problem {
         a.type == b.type && c.type == d.type &&
         (a.type == CUDA_R_32F ? d.type == CUDA_R_32F
                               : a.type == CUDA_R_16BF && (d.type == CUDA_R_32F || d.type == CUDA_R_16BF));
-    return types && is_known(operation.epilogue) && operation.epilogue != refused_epilogue();
+    return types && is_known(operation.epilogue) && !is_refused(operation.epilogue);
   }
 
   bool is_valid() const {
