@@ -104,13 +104,14 @@ double OperationQueue::seconds_waited() const {
 
 void OperationQueue::run() {
   Backoff backoff;
+  Clock::time_point counted;  // up to where seconds_busy_ goes
   for (;;) {
     if (running_.empty()) {
       std::unique_lock lock(mutex_);
       submitted_.wait(lock, [&] { return closing_ || !waiting_.empty(); });
       if (waiting_.empty()) return;
+      counted = Clock::now();
     }
-    const Clock::time_point begin = Clock::now();
     start_what_may();
     const bool moved = advance_running();
     if (moved) {
@@ -119,7 +120,9 @@ void OperationQueue::run() {
       backoff.pause();
     }
     const std::lock_guard lock(mutex_);
-    seconds_busy_ += seconds_since(begin);
+    const Clock::time_point now = Clock::now();
+    seconds_busy_ += std::chrono::duration<double>(now - counted).count();
+    counted = now;
     note_finished();
   }
 }

@@ -1,5 +1,7 @@
 #include "kernels/linear.h"
 
+#include <cstring>
+
 #include "kernels/cpu/activation.h"
 #include "kernels/cpu/column_sums.h"
 #include "kernels/cpu/gemm.h"
@@ -53,6 +55,7 @@ void differentiate_block(const void* context, std::int64_t row, std::int64_t num
 void add_column_sums(Tensor dbias_O, Tensor dy_NO) {
   const float* const dy = dy_NO.data<float>();
   const std::int64_t width = dy_NO.dim(1);
+  if (width == 0) return;
   const std::int64_t stride = dy_NO.stride(0);
   const std::int64_t num_ranges = num_column_sum_ranges(dy_NO.dim(0));
   float* const partial = scratch_of_op(num_ranges * width);
