@@ -159,7 +159,8 @@ class Plans {
     return all[device.index];
   }
 
-  // False where cuDNN refuses, or `rival`, if there is one, is quicker.
+  // False where cuDNN refuses, or `rival`, if there is one, is quicker.  No time is taken while a graph is
+  // recorded: a rival that isn't known to be slower has won then.
   bool execute(bool is_backward, const AttentionShape& shape, const Pointers& pointers, const Work* rival,
                Stream stream) {
     const std::lock_guard lock(mutex_);
@@ -174,6 +175,7 @@ class Plans {
       }
     };
     if (rival != nullptr) {
+      if (!known->is_quicker && is_recorded(*stream.cuda())) return false;
       if (!known->is_quicker) known->is_quicker = is_quicker(work, *rival, is_backward, shape, stream);
       if (!*known->is_quicker) return false;
     }
@@ -188,7 +190,7 @@ class Plans {
     std::optional<bool> is_quicker;  // than ours, if that was asked
   };
 
-  // Null where cuDNN can't be asked: neither is a plan made while a graph is recorded, nor a time taken.
+  // Null where cuDNN can't be asked: a plan is not made while a graph is recorded.
   Known* find(bool is_backward, const AttentionShape& shape, const StreamState& stream) {
     if (!known_.contains({is_backward, shape}) && is_recorded(stream)) {
       say_once("a shape came up first in a graph");

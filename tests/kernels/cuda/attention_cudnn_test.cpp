@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "kernels/attention.h"
+#include "kernels/elementwise.h"
+#include "kernels/stream_graph.h"
 #include "tests/kernels/operand.h"
 #include "tests/reference/attention.h"
 #include "tests/vgpu/counters.h"
@@ -139,6 +141,27 @@ TEST(AttentionCudnnOther, TakesTheQuicker) {
   const auto gradients = backward(AttentionLibrary::kTrireme);
   for (std::size_t i = 0; i < gradients.size(); ++i)
     gradients_tried[i].expect_near(gradients[i].doubles(), kTolerance, "gradients");
+}
+
+// Neither plans nor trials are made while a graph is recorded, whether cuDNN knows the shape already or not.
+TEST(AttentionCudnnOther, TriesNothingInAGraph) {
+  const Shape shape = {1, 21, 2, 24};
+  const Operand q = Operand::random(shape, 1, 1.0, {}, DType::kBfloat16);
+  const Operand out = Operand::poisoned(shape, {}, DType::kBfloat16);
+  const auto forward = [&](AttentionLibrary library) {
+    attention_forward(out, {}, q, q, q, {.scale = 0.25F, .library = library}, test_stream());
+  };
+  forward(AttentionLibrary::kTrireme);
+  const std::vector<float> ours = out.floats();
+  for (const bool is_known : {false, true}) {
+    if (is_known) forward(AttentionLibrary::kCudnn);
+    fill(out, 0.0F, test_stream());
+    test_stream().synchronize();
+    StreamGraph graph;
+    graph.record(test_stream(), [&] { forward(AttentionLibrary::kQuicker); });
+    graph.launch(test_stream());
+    EXPECT_EQ(out.floats(), ours) << is_known;
+  }
 }
 
 }  // namespace

@@ -61,22 +61,36 @@ TEST(CudaLinear, ActivationForward) {
   }
 }
 
+// Operands of a backward pass, and what becomes of them.
+struct BackwardCase {
+  explicit BackwardCase(const Case& c)
+      : x(Operand::random({c.n, c.i}, 1, 1.0, {}, kBf16)),
+        w(Operand::random({c.o, c.i}, 2, 1.0, {}, kBf16)),
+        dy(Operand::random({c.n, c.o}, 4, 1.0, {}, kBf16)),
+        dx(Operand::poisoned({c.n, c.i}, {}, kBf16)),
+        dw(Operand::random({c.o, c.i}, 5)),
+        dbias(Operand::random({c.o}, 6)),
+        exact(reference::linear_backward(dy.doubles(), x.doubles(), w.doubles(), c.n, c.i, c.o)),
+        expected_dw(added(exact.dw, dw.doubles())),
+        expected_dbias(added(exact.dbias, dbias.doubles())) {}
+
+  void expect_sums() const {
+    dw.expect_near(expected_dw, 1e-5, "dw");
+    dbias.expect_near(expected_dbias, 1e-5, "dbias");
+  }
+
+  Operand x, w, dy, dx, dw, dbias;
+  reference::LinearGradients exact;
+  Array expected_dw, expected_dbias;
+};
+
 TEST(CudaLinear, Backward) {
   for (const Case& c : kCases) {
     SCOPED_TRACE(testing::Message() << c.n << " x " << c.i << " x " << c.o);
-    const Operand x = Operand::random({c.n, c.i}, 1, 1.0, {}, kBf16);
-    const Operand w = Operand::random({c.o, c.i}, 2, 1.0, {}, kBf16);
-    const Operand dy = Operand::random({c.n, c.o}, 4, 1.0, {}, kBf16);
-    const Operand dx = Operand::poisoned({c.n, c.i}, {}, kBf16);
-    const Operand dw = Operand::random({c.o, c.i}, 5);
-    const Operand dbias = Operand::random({c.o}, 6);
-    const auto exact = reference::linear_backward(dy.doubles(), x.doubles(), w.doubles(), c.n, c.i, c.o);
-    const Array expected_dw = added(exact.dw, dw.doubles());
-    const Array expected_dbias = added(exact.dbias, dbias.doubles());
-    linear_backward(dx, dw, dbias, dy, x, w, test_stream());
-    expect_as_good_as(dx, rounded(exact.dx, kBf16), exact.dx, "dx");
-    dw.expect_near(expected_dw, 1e-5, "dw");
-    dbias.expect_near(expected_dbias, 1e-5, "dbias");
+    const BackwardCase b(c);
+    linear_backward(b.dx, b.dw, b.dbias, b.dy, b.x, b.w, test_stream());
+    expect_as_good_as(b.dx, rounded(b.exact.dx, kBf16), b.exact.dx, "dx");
+    b.expect_sums();
   }
 }
 
@@ -85,28 +99,19 @@ TEST(CudaLinear, BackwardThroughActivations) {
   for (const Case& c : kCases) {
     for (const Activation activation : {Activation::kGeluTanh, Activation::kRelu}) {
       SCOPED_TRACE(testing::Message() << c.n << " x " << c.i << " x " << c.o);
-      const Operand x = Operand::random({c.n, c.i}, 1, 1.0, {}, kBf16);
-      const Operand w = Operand::random({c.o, c.i}, 2, 1.0, {}, kBf16);
+      const BackwardCase b(c);
       const Operand pre = Operand::random({c.n, c.i}, 3, 2.0, {}, kBf16);
-      const Operand dy = Operand::random({c.n, c.o}, 4, 1.0, {}, kBf16);
-      const Operand dx = Operand::poisoned({c.n, c.i}, {}, kBf16);
-      const Operand dw = Operand::random({c.o, c.i}, 5);
-      const Operand dbias = Operand::random({c.o}, 6);
-      const auto exact = reference::linear_backward(dy.doubles(), x.doubles(), w.doubles(), c.n, c.i, c.o);
-      const Array expected_dw = added(exact.dw, dw.doubles());
-      const Array expected_dbias = added(exact.dbias, dbias.doubles());
       const auto differentiated = [&](Array values) {
         const Array at = pre.doubles();
         for (std::size_t e = 0; e < values.size(); ++e)
           values[e] *= reference::activation_derivative(activation, at[e]);
         return values;
       };
-      linear_backward_through(dx, dw, dbias, dy, x, w, pre, activation, test_stream());
+      linear_backward_through(b.dx, b.dw, b.dbias, b.dy, b.x, b.w, pre, activation, test_stream());
       // As plain arithmetic has it that also goes by way of a rounded product.
-      expect_as_good_as(dx, rounded(differentiated(rounded(exact.dx, kBf16)), kBf16),
-                        differentiated(exact.dx), "dx");
-      dw.expect_near(expected_dw, 1e-5, "dw");
-      dbias.expect_near(expected_dbias, 1e-5, "dbias");
+      expect_as_good_as(b.dx, rounded(differentiated(rounded(b.exact.dx, kBf16)), kBf16),
+                        differentiated(b.exact.dx), "dx");
+      b.expect_sums();
     }
   }
 }

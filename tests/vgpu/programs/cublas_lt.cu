@@ -40,16 +40,6 @@ float* ones_on(cudaStream_t stream) {
   return data;
 }
 
-void launch_captured(cudaStream_t stream) {
-  cudaGraph_t graph;
-  CUDA(cudaStreamEndCapture(stream, &graph));
-  cudaGraphExec_t exec;
-  CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  CUDA(cudaGraphDestroy(graph));
-  CUDA(cudaGraphLaunch(exec, stream));
-  CUDA(cudaGraphExecDestroy(exec));
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -68,10 +58,15 @@ int main(int argc, char** argv) {
   std::vector<float> host(kSize * kSize, 1.0f);
   const float* const second = std::strcmp(mistake, "host_pointer") == 0 ? host.data() : b;
   float* const result = std::strcmp(mistake, "beyond") == 0 ? d + 1 : d;
-  const bool is_captured = std::strcmp(mistake, "captured") == 0;
-  if (is_captured) CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  const cublasStatus_t status = product.run(result, a, second, nullptr, stream);
-  if (is_captured) launch_captured(stream);
+  cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+  const auto run = [&] { status = product.run(result, a, second, nullptr, stream); };
+  if (std::strcmp(mistake, "captured") == 0) {
+    const cudaGraphExec_t graph = captured(stream, run);
+    CUDA(cudaGraphLaunch(graph, stream));
+    CUDA(cudaGraphExecDestroy(graph));
+  } else {
+    run();
+  }
   cudaMemcpyAsync(host.data(), d, kBytes, cudaMemcpyDeviceToHost, stream);
   cudaStreamSynchronize(stream);
   cudaStreamSynchronize(other);

@@ -146,16 +146,6 @@ float* ones_on(cudaStream_t stream) {
   return data;
 }
 
-void launch_captured(cudaStream_t stream) {
-  cudaGraph_t graph;
-  CUDA(cudaStreamEndCapture(stream, &graph));
-  cudaGraphExec_t exec;
-  CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  CUDA(cudaGraphDestroy(graph));
-  for (int i = 0; i < 2; ++i) CUDA(cudaGraphLaunch(exec, stream));
-  CUDA(cudaGraphExecDestroy(exec));
-}
-
 // Each by the status that the real library documents, and with a reason.
 void expect_refusals(cudnnHandle_t handle) {
   const GraphTensor a(kA), b(kB), product(kProduct, Kind::kVirtual), result(kResult);
@@ -225,10 +215,17 @@ int main(int argc, char** argv) {
                    {first, is("host_pointer") ? static_cast<void*>(host.data()) : second, &factor, y},
                    workspace);
   };
-  if (is("captured")) CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  CUDNN(run(is("beyond") ? sum + 4 : sum));
-  factor = 0.0f;  // was read when the call was made
-  if (is("captured")) launch_captured(stream);
+  const auto submit = [&] {
+    CUDNN(run(is("beyond") ? sum + 4 : sum));
+    factor = 0.0f;  // was read when the call was made
+  };
+  if (is("captured")) {
+    const cudaGraphExec_t twice = captured(stream, submit);
+    for (int i = 0; i < 2; ++i) CUDA(cudaGraphLaunch(twice, stream));
+    CUDA(cudaGraphExecDestroy(twice));
+  } else {
+    submit();
+  }
   CUDA(cudaMemcpyAsync(host.data(), sum, kBytes, cudaMemcpyDeviceToHost, stream));
   CUDA(cudaStreamSynchronize(stream));
   CUDA(cudaStreamSynchronize(other));

@@ -33,19 +33,6 @@ struct Streams {
   cudaEvent_t fork, join;
 };
 
-// What body() submits to `stream`, as a graph.
-template <class Body>
-cudaGraphExec_t captured(cudaStream_t stream, Body body) {
-  CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  body();
-  cudaGraph_t graph;
-  CUDA(cudaStreamEndCapture(stream, &graph));
-  cudaGraphExec_t exec;
-  CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  CUDA(cudaGraphDestroy(graph));
-  return exec;
-}
-
 // Nothing is done when it is captured, all of it at each launch, with the parameters of the capture.
 void chain() {
   Streams s;

@@ -49,6 +49,19 @@ class DeviceArray {
   size_t size_;
 };
 
+// What body() submits to `stream`, as a graph.
+template <class Body>
+cudaGraphExec_t captured(cudaStream_t stream, Body body) {
+  CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  body();
+  cudaGraph_t graph;
+  CUDA(cudaStreamEndCapture(stream, &graph));
+  cudaGraphExec_t exec;
+  CUDA(cudaGraphInstantiate(&exec, graph, 0));
+  CUDA(cudaGraphDestroy(graph));
+  return exec;
+}
+
 inline std::vector<float> random_floats(size_t size, unsigned seed, float scale = 1.0f) {
   std::mt19937 random(seed);
   std::uniform_real_distribution<float> uniform(-scale, scale);
